@@ -1,0 +1,86 @@
+"""Every error LetterTrail raises on purpose.
+
+    LetterTrailError
+    ├── ConfigurationError      a setting is missing or wrong: fail now, name the setting
+    ├── ApiError                an outside service refused or failed (service, status; never the body)
+    │   ├── AuthenticationError     fail now: renew the key in that connection
+    │   ├── RequestRejected         any other 4xx: fail now
+    │   ├── RateLimited             retry later
+    │   └── TemporaryApiError       5xx, time-outs, cut connections: retry
+    ├── SourceError             the Bitrix database could not be read
+    ├── ContractError           an answer or a table lacks what we rely on: fail now
+    ├── LedgerImbalance         the sums of a run do not add up: the run fails
+    ├── QualityGateFailed       a Great Expectations door stayed shut: what follows must not run
+    └── BrakeApplied            a plan looks wrong: stopped before anything was written
+
+No message holds a secret or an e-mail address: messages end in logs, and logs are read by many.
+"""
+
+from __future__ import annotations
+
+
+class LetterTrailError(Exception):
+    """The root of the tree."""
+
+
+class ConfigurationError(LetterTrailError):
+    """A setting is missing or wrong; the message names it."""
+
+
+class ApiError(LetterTrailError):
+    """An outside service answered with an error, or did not answer."""
+
+    def __init__(self, service: str, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        self.service = service
+        self.status = status
+        self.code = code
+        where = f"{service} ({status})" if status is not None else service
+        super().__init__(f"{where}: {message}")
+
+
+class AuthenticationError(ApiError):
+    """The key or token was refused. Retrying cannot help."""
+
+
+class RequestRejected(ApiError):
+    """The service understood the request and refused it. Retrying cannot help."""
+
+
+class RateLimited(ApiError):
+    """Too many requests. `retry_after` is in seconds, when the service said so."""
+
+    def __init__(
+        self,
+        service: str,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(service, message, status=status, code=code)
+        self.retry_after = retry_after
+
+
+class TemporaryApiError(ApiError):
+    """A fault that may pass: 5xx, a time-out, a cut connection. The request may have been carried out."""
+
+
+class SourceError(LetterTrailError):
+    """The Bitrix database could not be read."""
+
+
+class ContractError(LetterTrailError):
+    """Something we rely on is not there."""
+
+
+class LedgerImbalance(LetterTrailError):
+    """The ledger's sums do not add up, so the run cannot be trusted."""
+
+
+class QualityGateFailed(LetterTrailError):
+    """A quality door failed; the message names the suite and the failed expectations."""
+
+
+class BrakeApplied(LetterTrailError):
+    """A plan went over its limits; the message says which and how to release it."""

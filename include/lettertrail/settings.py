@@ -1,0 +1,73 @@
+"""Run-time configuration, read from the environment in one place.
+
+Secrets are not here: they live in Airflow connections (`warehouse`, `bitrix`, `bitrix24`, `mailchimp`, …).
+Modelling choices are not here either: they are dbt vars, explained in `dbt_project/dbt_project.yml`.
+`.env.example` lists every variable with its meaning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from lettertrail.errors import ConfigurationError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+BITRIX_SOURCES_FILE = DBT_PROJECT_DIR / "models" / "staging" / "bitrix" / "_bitrix__sources.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; build it with `Settings.from_env()`."""
+
+    state_dir: Path
+    """Where run-time files live: Data Docs, the report, the demo's databases."""
+    source_timezone: ZoneInfo
+    """The zone the Bitrix site's PHP runs in; its database times are naive in it."""
+    allowed_hosts: tuple[str, ...]
+    """Outbound hosts permitted besides those each ESP adapter declares (`host` or `host:port`)."""
+    dry_run: bool
+    """When true, pushes are planned and recorded but not sent."""
+    esp_accounts: tuple[str, ...] | None
+    """Connection ids of the ESP accounts to ingest; None means one per adapter, named after it."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Reads `LETTERTRAIL_*` variables.
+
+        Raises:
+            ConfigurationError: naming the variable that cannot be used.
+        """
+        env = os.environ if environ is None else environ
+        accounts = _words(env.get("LETTERTRAIL_ESP_ACCOUNTS", ""))
+        return cls(
+            state_dir=Path(env.get("LETTERTRAIL_STATE_DIR", str(PROJECT_ROOT / ".lettertrail"))),
+            source_timezone=_zone(env.get("LETTERTRAIL_SOURCE_TIMEZONE", "Europe/Moscow")),
+            allowed_hosts=_words(env.get("LETTERTRAIL_ALLOWED_HOSTS", "")),
+            dry_run=_flag("LETTERTRAIL_DRY_RUN", env.get("LETTERTRAIL_DRY_RUN", "true")),
+            esp_accounts=accounts or None,
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigurationError(f"LETTERTRAIL_SOURCE_TIMEZONE is {name!r}, which is no time zone") from error
+
+
+def _flag(variable: str, text: str) -> bool:
+    match text.strip().lower():
+        case "1" | "true" | "yes" | "on":
+            return True
+        case "0" | "false" | "no" | "off":
+            return False
+    raise ConfigurationError(f"{variable} is {text!r}; say true or false")
