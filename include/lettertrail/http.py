@@ -1,0 +1,490 @@
+"""The only module that speaks HTTP outwards.
+
+A `RestClient` is given its address, its key and its limits as values and answers with parsed JSON or one of
+our errors, so that an adapter never sees a status code, a retry or a header. What every call gets:
+
+- *Where it may go*: only hosts the adapter declares (https) or LETTERTRAIL_ALLOWED_HOSTS names; a redirect is
+  followed for reads on the same origin only.
+- *What is told about it*: service, method, path template, status, duration. The base URL (Bitrix keeps its
+  secret there), the query, `{placeholders}` and bodies never reach a log or an error text, at any level.
+- *When it is repeated*: reads, and writes declared idempotent, after anything that may pass; every request
+  after 429, which means it was not carried out. Attempts and total time are capped; Retry-After is honoured.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import json as jsonlib
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+import requests
+import tenacity
+from requests.adapters import HTTPAdapter
+
+from lettertrail.clock import Clock, system_clock
+from lettertrail.errors import (
+    ApiError,
+    AuthenticationError,
+    ConfigurationError,
+    ContractError,
+    LetterTrailError,
+    RateLimited,
+    RequestRejected,
+    TemporaryApiError,
+)
+from lettertrail.throttle import Throttle
+
+log = logging.getLogger(__name__)
+
+_MAX_REDIRECTS = 3
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class _NoUrls(logging.Filter):
+    """urllib3 prints whole paths and queries, and a Bitrix secret is part of a path."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return False
+
+
+for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.poolmanager"):
+    logging.getLogger(_name).addFilter(_NoUrls())
+
+
+class Auth(Protocol):
+    """A way to sign a request."""
+
+    def headers(self) -> dict[str, str]:
+        """The headers to add to every request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """User name and password, or a key in the place of the password."""
+
+    user: str
+    password: str = field(repr=False)
+
+    def headers(self) -> dict[str, str]:
+        """The Authorization header."""
+        token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class BearerAuth:
+    """A token that is sent as it is."""
+
+    token: str = field(repr=False)
+
+    def headers(self) -> dict[str, str]:
+        """The Authorization header."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a classifier judges: `body` is parsed JSON where it could be parsed, the text otherwise."""
+
+    service: str
+    status: int
+    headers: Mapping[str, str]
+    body: Any = field(repr=False)
+
+
+Classifier = Callable[[Answer], ApiError | None]
+"""Says which of our errors an answer is, also behind a 200; None leaves it to the status code."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long to try. `budget` caps the time from the first attempt to the start of the last, in seconds."""
+
+    attempts: int = 6
+    budget: float = 300.0
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One write that went over the wire. `status` is None when no answer came."""
+
+    method: str
+    path: str
+    status: int | None
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetPaging:
+    """How a service pages by offset.
+
+    `overlap` rows of each page are asked for again with the next one: when rows leave the part already
+    read, the rest moves to the left, and without an overlap some would never be seen.
+    """
+
+    size: int = 1000
+    size_param: str = "count"
+    offset_param: str = "offset"
+    first: int = 0
+    total_field: str | None = "total_items"
+    overlap: int = 10
+
+
+class RestClient:
+    """A JSON client for one account of one service."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        service: str,
+        auth: Auth | None = None,
+        hosts: Sequence[str] = (),
+        allowed_hosts: Sequence[str] = (),
+        classify: Classifier | None = None,
+        throttle: Throttle | None = None,
+        retry: RetryPolicy | None = None,
+        timeouts: tuple[float, float] = (10.0, 60.0),
+        sleep: Callable[[float], None] = time.sleep,
+        timer: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+        clock: Clock = system_clock,
+    ) -> None:
+        """`hosts` are the adapter's patterns, `allowed_hosts` the operator's; `timeouts` are (connect, read).
+
+        Raises:
+            ConfigurationError: the host of `base_url` is in neither list.
+        """
+        self.service = service
+        self._base_url = base_url.rstrip("/")
+        self._origin = _permitted(self._base_url, service=service, hosts=hosts, allowed_hosts=allowed_hosts)
+        self._auth = auth
+        self._classify = classify
+        self._throttle = throttle or Throttle(sleep=sleep, timer=timer)
+        self._retry = retry or RetryPolicy()
+        self._timeouts = timeouts
+        self._sleep = sleep
+        self._timer = timer
+        self._jitter = jitter
+        self._clock = clock
+        self._calls: list[Call] = []
+        self._session = _session(trust_env=self._origin.hostname not in _LOOPBACK)
+
+    def __repr__(self) -> str:
+        return f"RestClient({self.service}, {self._origin.hostname})"
+
+    def get(
+        self, path: str, *, fill: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Reads; see `request`."""
+        return self.request("GET", path, fill=fill, params=params)
+
+    def post(self, path: str, **how: Any) -> Any:
+        """Writes; see `request`."""
+        return self.request("POST", path, **how)
+
+    def put(self, path: str, **how: Any) -> Any:
+        """Writes; see `request`."""
+        return self.request("PUT", path, **how)
+
+    def patch(self, path: str, **how: Any) -> Any:
+        """Writes; see `request`."""
+        return self.request("PATCH", path, **how)
+
+    def delete(self, path: str, **how: Any) -> Any:
+        """Writes; see `request`."""
+        return self.request("DELETE", path, **how)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        fill: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        idempotent: bool = False,
+        write: bool | None = None,
+        records: int = 0,
+    ) -> Any:
+        """Sends a request and returns the parsed JSON (None for an empty answer).
+
+        `path` is logged and kept in `drain_calls()` as given: whatever identifies a person goes into a
+        `{placeholder}` and its value into `fill`. `write` False marks a POST that only reads. `idempotent`
+        lets a write be repeated when its answer was lost. `records` is how many rows the write carries.
+
+        Raises:
+            AuthenticationError, RequestRejected, RateLimited, TemporaryApiError: as the answer was.
+            ConfigurationError: the address or the key cannot be put into a request at all.
+        """
+        is_write = method != "GET" if write is None else write
+        may_repeat = idempotent or not is_write
+        url = self._base_url + _filled(path, fill or {})
+        body = None if json is None else jsonlib.dumps(json, ensure_ascii=False).encode()
+        started = self._timer()
+
+        def attempt() -> Any:
+            answer = self._exchange(method, url, path, params=params, body=body)
+            if is_write:
+                status = answer.status if isinstance(answer, Answer | ApiError) else None
+                self._calls.append(Call(method, path, status, records))
+            return self._value(answer)
+
+        def is_worth_repeating(error: BaseException) -> bool:
+            return (isinstance(error, RateLimited) and (may_repeat or error.status == 429)) or (
+                may_repeat and isinstance(error, TemporaryApiError)
+            )
+
+        def is_enough(state: tenacity.RetryCallState) -> bool:
+            waited = self._timer() - started + state.upcoming_sleep
+            return state.attempt_number >= self._retry.attempts or waited > self._retry.budget
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(is_worth_repeating),
+            wait=self._wait,
+            stop=is_enough,
+            sleep=self._sleep,
+            before_sleep=lambda state: self._tell_of_retry(state, method, path),
+            reraise=True,
+        )(attempt)
+
+    def pages(
+        self,
+        path: str,
+        *,
+        rows: str,
+        key: Callable[[Mapping[str, Any]], object],
+        params: Mapping[str, Any] | None = None,
+        paging: OffsetPaging | None = None,
+    ) -> Iterator[Mapping[str, Any]]:
+        """All rows of a list that is paged by offset, each `key` once, even when rows move while we page.
+
+        A page must begin with a row already seen; if it does not, rows have moved by more than the overlap
+        and the pager steps back until it does.
+
+        Raises:
+            ContractError: an answer without the field `rows`.
+        """
+        how = paging or OffsetPaging()
+        seen: set[object] = set()
+        offset, back = 0, how.overlap
+        while True:
+            asked = {**(params or {}), how.size_param: how.size, how.offset_param: how.first + offset}
+            page, total = self._page(path, rows, asked, how)
+            keys = [key(row) for row in page]
+            if how.overlap and offset and keys and keys[0] not in seen:
+                back = min(back * 4, offset)
+                offset -= back
+                continue
+            for row, row_key in zip(page, keys, strict=True):
+                if row_key not in seen:
+                    seen.add(row_key)
+                    yield row
+            reached = offset + len(page)
+            if not page or (len(page) < how.size and (total is None or reached >= total)):
+                return
+            if total is not None and reached >= total:
+                return
+            back = how.overlap
+            offset = max(reached - back, offset + 1)
+
+    def drain_calls(self) -> list[Call]:
+        """The write calls since this was last asked."""
+        drained, self._calls = self._calls, []
+        return drained
+
+    def _page(
+        self, path: str, rows: str, params: Mapping[str, Any], how: OffsetPaging
+    ) -> tuple[list[Mapping[str, Any]], int | None]:
+        answer = self.get(path, params=params)
+        if not isinstance(answer, Mapping) or not isinstance(answer.get(rows), list):
+            raise ContractError(f"{self.service}: the answer to {_loggable(path)} has no list {rows!r}")
+        total = answer.get(how.total_field) if how.total_field else None
+        return answer[rows], total if isinstance(total, int) else None
+
+    def _exchange(
+        self, method: str, url: str, path: str, *, params: Mapping[str, Any] | None, body: bytes | None
+    ) -> Answer | LetterTrailError:
+        """One request and its answer, or the error that took its place.
+
+        Errors are returned, not raised: the ones of requests hold whole URLs, and an error raised while
+        they are being handled would carry them along into every traceback.
+        """
+        headers = {"Accept": "application/json", "User-Agent": "LetterTrail"}
+        headers |= self._auth.headers() if self._auth else {}
+        headers |= {"Content-Type": "application/json"} if body is not None else {}
+        started = self._timer()
+        for _ in range(_MAX_REDIRECTS + 1):
+            try:
+                with self._throttle.slot():
+                    response = self._session.request(
+                        method,
+                        url,
+                        params=params,
+                        data=body,
+                        headers=headers,
+                        auth=_unsigned,
+                        timeout=self._timeouts,
+                        allow_redirects=False,
+                    )
+            except requests.Timeout:
+                return TemporaryApiError(self.service, f"{method} {_loggable(path)} timed out")
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+                kind = type(error).__name__
+                return TemporaryApiError(self.service, f"{method} {_loggable(path)} was cut off ({kind})")
+            except (requests.RequestException, UnicodeError, ValueError) as error:
+                return ConfigurationError(
+                    f"{self.service}: the address or the key cannot be sent ({type(error).__name__}); "
+                    "look for blanks and line breaks in the connection"
+                )
+            log.debug(
+                "%s %s %s status=%s seconds=%.3f",
+                self.service,
+                method,
+                _loggable(path),
+                response.status_code,
+                self._timer() - started,
+            )
+            if not response.is_redirect:
+                return Answer(self.service, response.status_code, response.headers, _body(response))
+            url, params = urljoin(url, response.headers["Location"]), None
+            if method != "GET" or not _same_origin(urlsplit(url), self._origin):
+                break
+        return RequestRejected(
+            self.service, f"{method} {_loggable(path)} was redirected elsewhere", status=response.status_code
+        )
+
+    def _value(self, answer: Answer | LetterTrailError) -> Any:
+        if isinstance(answer, LetterTrailError):
+            raise answer
+        error = (self._classify(answer) if self._classify else None) or _by_status(answer, self._clock)
+        if error is not None:
+            raise error
+        if isinstance(answer.body, str):
+            raise TemporaryApiError(
+                self.service, "the answer is not JSON, or was cut short", status=answer.status
+            )
+        return answer.body
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            return error.retry_after
+        longest = min(self._retry.first_wait * 2.0 ** (state.attempt_number - 1), self._retry.longest_wait)
+        return longest * (0.5 + 0.5 * self._jitter())
+
+    def _tell_of_retry(self, state: tenacity.RetryCallState, method: str, path: str) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning(
+            "%s %s %s attempt=%d failed with %s, waiting %.1f s",
+            self.service,
+            method,
+            _loggable(path),
+            state.attempt_number,
+            type(error).__name__,
+            state.upcoming_sleep,
+        )
+
+
+def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """The seconds a Retry-After header asks for (a number or a date), None without a usable one."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return max(0.0, (moment - clock()).total_seconds())
+
+
+def _by_status(answer: Answer, clock: Clock) -> ApiError | None:
+    service, status = answer.service, answer.status
+    if 200 <= status < 300:
+        return None
+    if status in (401, 403):
+        return AuthenticationError(service, "the key was refused; renew it in the connection", status=status)
+    if status in (429, 503):
+        wait = retry_after(answer.headers, clock)
+        return RateLimited(service, "too many requests", status=status, retry_after=wait)
+    if status >= 500 or status in (408, 425):
+        return TemporaryApiError(service, "the service failed", status=status)
+    if status == 404:
+        return RequestRejected(service, "not found", status=status, code="not_found")
+    return RequestRejected(service, "the request was refused", status=status)
+
+
+def _permitted(
+    base_url: str, *, service: str, hosts: Sequence[str], allowed_hosts: Sequence[str]
+) -> SplitResult:
+    try:
+        origin = urlsplit(base_url)
+        host, port = origin.hostname, origin.port
+    except ValueError:
+        host, port = None, None
+    if host is None or origin.scheme not in ("http", "https") or origin.username or origin.password:
+        raise ConfigurationError(f"{service}: the connection's address is not a plain http(s) URL")
+    allowed = any(_matches(host, port, pattern) for pattern in allowed_hosts)
+    declared = origin.scheme == "https" and any(_matches(host, port, pattern) for pattern in hosts)
+    if not (allowed or declared):
+        raise ConfigurationError(
+            f"{service}: {origin.scheme}://{host} is not an allowed outbound host; "
+            "if it is right, add it to LETTERTRAIL_ALLOWED_HOSTS"
+        )
+    return origin
+
+
+def _matches(host: str, port: int | None, pattern: str) -> bool:
+    name, _, wanted_port = pattern.strip().lower().partition(":")
+    return fnmatch.fnmatchcase(host, name) and (not wanted_port or wanted_port == str(port))
+
+
+def _same_origin(url: SplitResult, origin: SplitResult) -> bool:
+    return (url.scheme, url.hostname, url.port) == (origin.scheme, origin.hostname, origin.port)
+
+
+def _session(*, trust_env: bool) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = trust_env  # a proxy cannot reach our loopback
+    adapter = HTTPAdapter(max_retries=0, pool_maxsize=10)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from looking for a password in ~/.netrc."""
+    return request
+
+
+def _filled(path: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        path = path.replace("{" + name + "}", quote(value, safe=""))
+    return "/" + path.lstrip("/")
+
+
+def _loggable(path: str) -> str:
+    """The path template; what looks like an address is masked even if someone forgot the placeholder."""
+    return "/".join("***" if "@" in part or "%40" in part else part for part in path.split("/"))
+
+
+def _body(response: requests.Response) -> Any:
+    if not response.content:
+        return None
+    try:
+        return jsonlib.loads(response.content)
+    except ValueError:
+        return response.text
