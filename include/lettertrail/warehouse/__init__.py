@@ -1,0 +1,1 @@
+"""The only package that writes to the warehouse: schemas, loads, their ledger and its proof."""

@@ -1,0 +1,47 @@
+"""One place that opens row-wise connections to the warehouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from lettertrail.errors import ConfigurationError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def connect(
+    dsn: str,
+    *,
+    purpose: str,
+    autocommit: bool = False,
+    statement_timeout_seconds: int = 1800,
+    lock_timeout_seconds: int = 120,
+) -> Connection:
+    """An open connection; use it as a context manager: commit on success, rollback on error, then closed.
+
+    Args:
+        dsn: libpq URI, `postgresql://user:password@host:port/database`.
+        purpose: shows up in `pg_stat_activity.application_name` as `lettertrail: <purpose>`.
+
+    Raises:
+        ConfigurationError: when the server cannot be reached or refuses the login; without the DSN.
+    """
+    options = (
+        f"-c statement_timeout={statement_timeout_seconds}s -c lock_timeout={lock_timeout_seconds}s "
+        "-c timezone=UTC -c client_min_messages=warning"
+    )
+    try:
+        return psycopg.connect(
+            dsn,
+            autocommit=autocommit,
+            application_name=f"lettertrail: {purpose}"[:63],
+            connect_timeout=10,
+            options=options,
+        )
+    except psycopg.OperationalError as error:
+        # The message names host, port, user and database; psycopg leaves the password out of it.
+        raise ConfigurationError(f"connection `warehouse` cannot be opened: {error}") from None
+    except psycopg.ProgrammingError:
+        raise ConfigurationError("connection `warehouse` is no valid libpq URI") from None

@@ -1,0 +1,66 @@
+-- Who may do what. Run by lettertrail.warehouse.roles.apply_roles after the migrations; may be run again.
+-- Passwords are not here: apply_roles sets them, already hashed.
+
+do $$
+declare
+    role_name text;
+begin
+    foreach role_name in array array['lettertrail_loader', 'lettertrail_dbt', 'lettertrail_sync', 'lettertrail_reader']
+    loop
+        if not exists (select from pg_catalog.pg_roles where rolname = role_name) then
+            execute format('create role %I login nosuperuser nocreatedb nocreaterole noinherit', role_name);
+        end if;
+    end loop;
+    -- Nobody but the four (and the owner) gets in.
+    execute format('revoke all on database %I from public', current_database());
+    execute format(
+        'grant connect, temporary on database %I to lettertrail_loader, lettertrail_dbt, lettertrail_sync, lettertrail_reader',
+        current_database()
+    );
+    -- dbt makes its schemas itself, also the one for stored test failures.
+    execute format('grant create on database %I to lettertrail_dbt', current_database());
+end
+$$;
+
+-- The dbt schemas, made here so that the default privileges below have something to stand on.
+grant lettertrail_dbt to current_user;
+create schema if not exists staging authorization lettertrail_dbt;
+create schema if not exists intermediate authorization lettertrail_dbt;
+create schema if not exists marts authorization lettertrail_dbt;
+create schema if not exists segments authorization lettertrail_dbt;
+
+-- lettertrail_loader: fills raw_*, keeps the load ledger, records what the quality doors said.
+grant usage, create on schema raw_bitrix, raw_esp, raw_inbox to lettertrail_loader;
+grant select, insert, update, delete on all tables in schema raw_bitrix, raw_esp, raw_inbox to lettertrail_loader;
+-- create: the rows of a load arrive in an unlogged table beside the ledger.
+grant usage, create on schema ops to lettertrail_loader;
+grant select, insert on ops.loads, ops.quarantine, ops.verifications, ops.quality_checks to lettertrail_loader;
+grant select, insert, update on ops.cursors to lettertrail_loader;
+grant select on ops.migrations to lettertrail_loader;
+
+-- lettertrail_dbt: reads raw_*, owns its own schemas.
+grant usage on schema raw_bitrix, raw_esp, raw_inbox to lettertrail_dbt;
+grant select on all tables in schema raw_bitrix, raw_esp, raw_inbox to lettertrail_dbt;
+
+-- lettertrail_sync: reads what is to be sent, keeps the sync ledger.
+grant usage on schema marts, segments, ops to lettertrail_sync;
+grant select on all tables in schema marts, segments to lettertrail_sync;
+grant select on all tables in schema ops to lettertrail_sync;
+grant insert, update on ops.sync_runs, ops.sync_records to lettertrail_sync;
+grant insert on ops.sync_calls, ops.quality_checks to lettertrail_sync;
+grant insert, update, delete on ops.acknowledged, ops.segments to lettertrail_sync;
+
+-- lettertrail_reader: dashboards and analysts.
+grant usage on schema marts, segments to lettertrail_reader;
+grant select on all tables in schema marts, segments to lettertrail_reader;
+
+-- Tables that come later. The loader makes raw tables as the catalogue grows; dbt rebuilds its own at every run.
+grant lettertrail_loader to current_user;
+alter default privileges for role lettertrail_loader in schema raw_bitrix, raw_esp, raw_inbox
+    grant select on tables to lettertrail_dbt;
+alter default privileges in schema raw_bitrix, raw_esp, raw_inbox
+    grant select on tables to lettertrail_dbt;
+alter default privileges in schema raw_bitrix, raw_esp, raw_inbox
+    grant select, insert, update, delete on tables to lettertrail_loader;
+alter default privileges for role lettertrail_dbt in schema marts, segments
+    grant select on tables to lettertrail_sync, lettertrail_reader;

@@ -1,0 +1,89 @@
+"""Least privilege: what each role may and may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote, urlsplit
+
+import psycopg
+import pytest
+
+from lettertrail.errors import ConfigurationError
+from lettertrail.warehouse.roles import ROLES, apply_roles
+
+PASSWORD = "it's a \\ \"pass'word%"
+
+Login = Callable[[str], "psycopg.Connection[tuple[object, ...]]"]
+
+
+@pytest.fixture
+def login(warehouse_dsn: str) -> Login:
+    """Opens an autocommit connection as a role."""
+    apply_roles(warehouse_dsn, dict.fromkeys(ROLES, PASSWORD))
+    parts = urlsplit(warehouse_dsn)
+
+    def connect_as(role: str) -> psycopg.Connection[tuple[object, ...]]:
+        where = f"{role}:{quote(PASSWORD, safe='')}@{parts.hostname}:{parts.port}{parts.path}"
+        return psycopg.connect(f"postgresql://{where}", autocommit=True)
+
+    return connect_as
+
+
+def test_the_password_given_is_the_password(login: Login) -> None:
+    """Quotes and backslashes in a password survive."""
+    for role in ROLES:
+        with login(role) as connection:
+            assert connection.execute("select current_user").fetchone() == (role,)
+
+
+def test_roles_can_be_applied_again(login: Login, warehouse_dsn: str) -> None:
+    """A second run changes nothing, and a role without a new password keeps the old one."""
+    apply_roles(warehouse_dsn, {})
+    login("lettertrail_reader").close()
+
+
+def test_a_later_raw_table_is_readable_by_dbt_and_nobody_else(login: Login) -> None:
+    """Default privileges reach tables the loader makes after the roles were applied."""
+    with login("lettertrail_loader") as loader:
+        loader.execute("create table raw_bitrix.b_new as select 1 as id")
+    with login("lettertrail_dbt") as dbt:
+        assert dbt.execute("select id from raw_bitrix.b_new").fetchone() == (1,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            dbt.execute("delete from raw_bitrix.b_new")
+    for role in ("lettertrail_sync", "lettertrail_reader"):
+        with login(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select id from raw_bitrix.b_new")
+
+
+def test_a_later_mart_is_readable_by_sync_and_reader(login: Login) -> None:
+    """dbt rebuilds its tables at every run; readers must not lose them."""
+    with login("lettertrail_dbt") as dbt:
+        dbt.execute("create table marts.m as select 1 as id")
+        dbt.execute("create schema dbt_test__audit")
+    for role in ("lettertrail_sync", "lettertrail_reader"):
+        with login(role) as connection:
+            assert connection.execute("select id from marts.m").fetchone() == (1,)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("insert into marts.m values (2)")
+
+
+def test_the_ledger_is_append_only_for_those_who_write_it(login: Login) -> None:
+    """A role that writes loads or sync calls cannot remove them, and the reader cannot see them."""
+    with login("lettertrail_loader") as loader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        loader.execute("delete from ops.loads")
+    with login("lettertrail_sync") as sync:
+        sync.execute(
+            "insert into ops.sync_runs (run_id, destination, account, audience, dry_run, started_at)"
+            " values ('r', 'd', 'a', 'x', false, now())"
+        )
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            sync.execute("delete from ops.sync_runs")
+    with login("lettertrail_reader") as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute("select * from ops.sync_records")
+
+
+@pytest.mark.parametrize("passwords", [{"postgres": "x"}, {"lettertrail_reader": ""}])
+def test_a_wrong_role_or_empty_password_is_refused(warehouse_dsn: str, passwords: dict[str, str]) -> None:
+    """No role but ours is touched, and none is left open."""
+    with pytest.raises(ConfigurationError):
+        apply_roles(warehouse_dsn, passwords)
