@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+SCALE ?= 1
+SEED ?= 7
+
+.PHONY: help demo stop clean test lint fmt types lock
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: ## Install, start everything, run the pipeline through Airflow, show the result (SCALE=1 SEED=7)
+	@scripts/bootstrap run
+	@$(PY) -m lettertrail.demo up --scale $(SCALE) --seed $(SEED)
+
+stop: ## Stop everything the demo started; its data stays
+	@if [ -x $(PY) ]; then $(PY) -m lettertrail.demo stop; else echo "nothing was started: there is no .venv"; fi
+
+clean: stop ## Stop, and remove the demo's data
+	@rm -rf .lettertrail
+	@echo "removed .lettertrail (the environment .venv stays; remove it by hand)"
+
+test: ## Install what tests need and run all of them
+	@scripts/bootstrap dev
+	@$(PY) -m ruff check include dags plugins tests bench
+	@$(PY) -m ruff format --check --quiet include dags plugins tests bench
+	@$(PY) -m mypy
+	@$(PY) -m pytest
+
+lint: ## Check style and types
+	@scripts/bootstrap dev
+	@$(PY) -m ruff check include dags plugins tests bench
+	@$(PY) -m mypy
+
+fmt: ## Format the code
+	@scripts/bootstrap dev
+	@$(PY) -m ruff format include dags plugins tests bench
+	@$(PY) -m ruff check --fix include dags plugins tests bench
+
+lock: ## Pin and hash the requirements anew
+	@scripts/bootstrap dev
+	@for name in requirements-uv requirements requirements-dev; do \
+		.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; done
