@@ -184,9 +184,7 @@ class RestClient:
     def __repr__(self) -> str:
         return f"RestClient({self.service}, {self._origin.hostname})"
 
-    def get(
-        self, path: str, *, fill: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None
-    ) -> Any:
+    def get(self, path: str, *, fill: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None) -> Any:
         """Reads; see `request`."""
         return self.request("GET", path, fill=fill, params=params)
 
@@ -282,7 +280,7 @@ class RestClient:
         while True:
             asked = {**(params or {}), how.size_param: how.size, how.offset_param: how.first + offset}
             page, total = self._page(path, rows, asked, how)
-            keys = [key(row) for row in page]
+            keys = self._keys(path, page, key)
             if how.overlap and offset and keys and keys[0] not in seen:
                 back = min(back * 4, offset)
                 offset -= back
@@ -312,6 +310,15 @@ class RestClient:
             raise ContractError(f"{self.service}: the answer to {_loggable(path)} has no list {rows!r}")
         total = answer.get(how.total_field) if how.total_field else None
         return answer[rows], total if isinstance(total, int) else None
+
+    def _keys(
+        self, path: str, page: Sequence[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], object]
+    ) -> list[object]:
+        try:
+            return [key(row) for row in page]
+        except KeyError as missing:
+            where = f"{self.service}: a row of {_loggable(path)}"
+            raise ContractError(f"{where} lacks its key {missing}") from None
 
     def _exchange(
         self, method: str, url: str, path: str, *, params: Mapping[str, Any] | None, body: bytes | None
@@ -372,9 +379,7 @@ class RestClient:
         if error is not None:
             raise error
         if isinstance(answer.body, str):
-            raise TemporaryApiError(
-                self.service, "the answer is not JSON, or was cut short", status=answer.status
-            )
+            raise TemporaryApiError(self.service, "the answer is not JSON, or was cut short", status=answer.status)
         return answer.body
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
@@ -427,9 +432,7 @@ def _by_status(answer: Answer, clock: Clock) -> ApiError | None:
     return RequestRejected(service, "the request was refused", status=status)
 
 
-def _permitted(
-    base_url: str, *, service: str, hosts: Sequence[str], allowed_hosts: Sequence[str]
-) -> SplitResult:
+def _permitted(base_url: str, *, service: str, hosts: Sequence[str], allowed_hosts: Sequence[str]) -> SplitResult:
     try:
         origin = urlsplit(base_url)
         host, port = origin.hostname, origin.port

@@ -57,9 +57,7 @@ _shared: dict[str, Throttle] = {}
 _shared_lock = threading.Lock()
 
 
-def shared_throttle(
-    name: str, *, max_concurrency: int = 4, rate: float | None = None, burst: int = 1
-) -> Throttle:
+def shared_throttle(name: str, *, max_concurrency: int = 4, rate: float | None = None, burst: int = 1) -> Throttle:
     """The process-wide throttle of that name: services count per account or portal, not per client object."""
     with _shared_lock:
         if name not in _shared:

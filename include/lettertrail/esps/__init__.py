@@ -34,9 +34,7 @@ def load(name: str) -> type[Esp]:
         ConfigurationError: there is no such module, or it does not hold exactly one adapter of that name.
     """
     if name not in names():
-        raise ConfigurationError(
-            f"there is no ESP adapter {name!r}; there are: {', '.join(names()) or 'none'}"
-        )
+        raise ConfigurationError(f"there is no ESP adapter {name!r}; there are: {', '.join(names()) or 'none'}")
     module = importlib.import_module(f"{__name__}.{name}")
     adapters = [
         member

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from lettertrail.clock import Clock
 from lettertrail.http import Call, RestClient
+from lettertrail.settings import Settings
 
 __all__ = [
     "AccountConnection",
@@ -33,11 +34,10 @@ __all__ = [
     "Record",
     "event_id",
     "normalise_email",
+    "operator_hosts",
 ]
 
-ContactStatus = Literal[
-    "subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived", "unknown"
-]
+ContactStatus = Literal["subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived", "unknown"]
 EventType = Literal["sent", "opened", "clicked", "bounced", "unsubscribed", "complained", "unknown"]
 BounceKind = Literal["hard", "soft"]
 Status = Literal["applied", "already_ok", "rejected", "retry_pending"]
@@ -211,3 +211,8 @@ def event_id(*parts: object) -> str:
     """The identity of an event: sha256 over its identifying parts, None kept apart from the empty text."""
     spelled = "\x1f".join("\x00" if part is None else str(part) for part in parts)
     return hashlib.sha256(spelled.encode()).hexdigest()
+
+
+def operator_hosts(allowed_hosts: Sequence[str] | None) -> Sequence[str]:
+    """`allowed_hosts` as given to `Esp.connect`, read from the environment when it was not given."""
+    return Settings.from_env().allowed_hosts if allowed_hosts is None else allowed_hosts

@@ -1,0 +1,186 @@
+"""Mailchimp's words and rows in ours: pure functions from its JSON to the records of the port.
+
+Nothing is interpreted: a word that is not in a table becomes `unknown` and stays in the payload.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+from lettertrail.errors import ContractError
+from lettertrail.esps.port import (
+    BounceKind,
+    Campaign,
+    Contact,
+    ContactStatus,
+    Event,
+    EventType,
+    event_id,
+    normalise_email,
+)
+
+Row = Mapping[str, Any]
+Unroll = Callable[[Row, Row], Iterator[Event]]
+"""Turns a campaign and one row of one of its reports into events."""
+
+CONTACT_STATUSES: Mapping[str, ContactStatus] = {word: word for word in get_args(ContactStatus) if word != "unknown"}
+CAMPAIGN_STATUSES = frozenset({"save", "paused", "schedule", "sending", "sent", "canceled", "canceling", "archived"})
+UNSENT = frozenset({"save", "paused", "schedule"})
+MAILABLE = frozenset({"subscribed", "pending"})
+BOUNCE_KINDS: Mapping[str, BounceKind] = {"hard": "hard", "soft": "soft"}
+ACTIVITIES: Mapping[str, EventType | None] = {
+    "click": "clicked",
+    "open": None,  # open-details has the same open with its proxy flag
+    "bounce": None,  # sent-to has it
+}
+REFUSALS = ("Member In Compliance State", "Forgotten Email Not Subscribed")
+
+
+def campaign(row: Row) -> Campaign:
+    """A row of `/campaigns`."""
+    settings, status = row.get("settings") or {}, row.get("status")
+    return Campaign(
+        external_id=need(row, "id"),
+        list_id=(row.get("recipients") or {}).get("list_id") or None,
+        title=settings.get("title") or None,
+        subject=settings.get("subject_line") or None,
+        status=status if status in CAMPAIGN_STATUSES else "unknown",
+        sent_at=_time(row.get("send_time")),
+        emails_sent=row.get("emails_sent"),
+        utm_campaign=(row.get("tracking") or {}).get("google_analytics") or None,
+        url=row.get("long_archive_url") or row.get("archive_url") or None,
+        updated_at=None,  # Mailchimp keeps none
+        payload=row,
+    )
+
+
+def contact(row: Row, list_id: str) -> Contact:
+    """A row of `/lists/{list_id}/members`."""
+    return Contact(
+        external_id=f"{list_id}:{need(row, 'id')}",
+        list_id=list_id,
+        email=normalise_email(need(row, "email_address")),
+        status=CONTACT_STATUSES.get(str(row.get("status")), "unknown"),
+        status_reason=row.get("unsubscribe_reason") or None,
+        opted_in_at=_time(row.get("timestamp_opt")),
+        changed_at=_time(row.get("last_changed")),
+        tags=tuple(sorted(tag["name"] for tag in row.get("tags", ()))),
+        payload=row,
+    )
+
+
+def sent(letter: Row, row: Row) -> Iterator[Event]:
+    """`sent-to`: everyone it went to, and who bounced. It has no times, so both are dated with the letter."""
+    at = _time(need(letter, "send_time"))
+    yield _event(letter, row, "sent", at)
+    word = str(row.get("status"))
+    if word in BOUNCE_KINDS:
+        yield _event(letter, row, "bounced", at, bounce_kind=BOUNCE_KINDS[word])
+    elif word != "sent":
+        yield _event(letter, row, "unknown", at, reason=word)
+
+
+def opened(letter: Row, row: Row) -> Iterator[Event]:
+    """`open-details`: every single open with its proxy flag."""
+    for nth, did in _numbered(row.get("opens", ())):
+        proxy = did.get("is_proxy_open")
+        yield _event(letter, row, "opened", _time(need(did, "timestamp")), nth=nth, is_proxy=proxy, payload=did)
+
+
+def active(letter: Row, row: Row) -> Iterator[Event]:
+    """`email-activity`: clicks, and whatever we have no word for."""
+    for nth, did in _numbered(row.get("activity", ())):
+        word, at, url = did.get("action"), _time(need(did, "timestamp")), did.get("url") or None
+        kind = ACTIVITIES.get(str(word), "unknown")
+        if kind is not None:
+            reason = str(word) if kind == "unknown" else None
+            yield _event(letter, row, kind, at, nth=nth, url=url, reason=reason, payload=did)
+
+
+def unsubscribed(letter: Row, row: Row) -> Iterator[Event]:
+    """`unsubscribed`: who left through this letter, and why."""
+    yield _event(letter, row, "unsubscribed", _time(need(row, "timestamp")), reason=row.get("reason") or None)
+
+
+def complained(letter: Row, row: Row) -> Iterator[Event]:
+    """`abuse-reports`: who called it spam."""
+    yield _event(letter, row, "complained", _time(need(row, "date")))
+
+
+def _event(
+    letter: Row,
+    row: Row,
+    kind: EventType,
+    at: datetime | None,
+    *,
+    nth: int = 0,
+    bounce_kind: BounceKind | None = None,
+    url: str | None = None,
+    is_proxy: bool | None = None,
+    reason: str | None = None,
+    payload: Row | None = None,
+) -> Event:
+    """One event. What may be corrected later (proxy flag, bounce kind, reason) is no part of its identity."""
+    word = reason if kind == "unknown" else None
+    return Event(
+        external_id=event_id(need(letter, "id"), need(row, "email_id"), kind, word, at, url, nth),
+        campaign_id=letter["id"],
+        contact_id=f"{need(row, 'list_id')}:{row['email_id']}",
+        email=normalise_email(need(row, "email_address")),
+        event_type=kind,
+        bounce_kind=bounce_kind,
+        occurred_at=at,
+        url=url,
+        is_proxy=is_proxy,
+        reason=reason,
+        payload=row if payload is None else payload,
+    )
+
+
+def _numbered(activity: Sequence[Row]) -> Iterator[tuple[int, Row]]:
+    """Each item with how many of its kind, second and link came before: two opens in one second are two."""
+    before: Counter[tuple[object, ...]] = Counter()
+    for item in activity:
+        alike = (item.get("action"), item.get("timestamp"), item.get("url"))
+        yield before[alike], item
+        before[alike] += 1
+
+
+def row_id(row: Row) -> object:
+    """The key of everything that has an id."""
+    return row["id"]
+
+
+def row_key(row: Row) -> object:
+    """The key of a row in a report."""
+    return row["email_id"], row.get("timestamp") or row.get("date")
+
+
+def need(row: Row, name: str) -> Any:
+    """A field we cannot do without.
+
+    Raises:
+        ContractError: the row lacks it.
+    """
+    if name not in row:
+        raise ContractError(f"mailchimp: a row lacks {name!r}")
+    return row[name]
+
+
+def _time(text: str | None) -> datetime | None:
+    """Aware UTC; Mailchimp writes an absent time as an empty text."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ContractError("mailchimp: a time is not in ISO 8601") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def spelled(moment: datetime) -> str:
+    """A time the way filters take it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
