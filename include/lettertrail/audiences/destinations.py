@@ -1,0 +1,59 @@
+"""What a push needs of a destination. Every `Esp` adapter has it, and so has `BitrixRest`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from lettertrail.esps.port import Call, Outcome, Record
+
+
+class Destination(Protocol):
+    """Somewhere people can be marked as not to be mailed."""
+
+    @property
+    def name(self) -> str:
+        """The kind of service, as in `raw_esp`: `mailchimp`, `bitrix`."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Which account of it: the connection's id."""
+        ...
+
+    def suppressed(self) -> Iterator[str]:
+        """Keys of the records the destination already refuses to mail."""
+        ...
+
+    def suppress(self, records: Sequence[Record]) -> Iterator[Outcome]:
+        """One outcome per record; a record the destination does not have is `already_ok`."""
+        ...
+
+    def calls(self) -> list[Call]:
+        """The write calls since this was last asked; no address in any path."""
+        ...
+
+
+@runtime_checkable
+class Releases(Destination, Protocol):
+    """A destination whose mark can be taken back: the CRM. An ESP's cannot, by design."""
+
+    def release(self, records: Sequence[Record]) -> Iterator[Outcome]:
+        """One outcome per record."""
+        ...
+
+
+class AudienceDestination(Destination, Protocol):
+    """Somewhere with named audiences."""
+
+    def members(self, audience: str) -> Iterator[str]:
+        """Keys of the members; none when there is no such audience yet."""
+        ...
+
+    def add_members(self, audience: str, records: Sequence[Record]) -> Iterator[Outcome]:
+        """One outcome per record."""
+        ...
+
+    def remove_members(self, audience: str, records: Sequence[Record]) -> Iterator[Outcome]:
+        """One outcome per record."""
+        ...

@@ -1,0 +1,190 @@
+"""Desired against acknowledged: what has to change at one destination, and why.
+
+The difference is worked out in SQL (`statements.py`) into a temporary table `planned`, so a million members take
+seconds; what comes back is a `Plan`: counts, reasons and a sample without addresses, which is all the brake needs.
+
+Only the difference is planned. What a destination once confirmed stays in `ops.acknowledged`, so with nothing changed
+the plan is empty and nothing is called. Suppression is not the segment author's duty: `marts.dim_suppression` is
+subtracted from every segment here, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from lettertrail.audiences import statements
+from lettertrail.audiences.segments import Segment
+from lettertrail.errors import ContractError
+from lettertrail.warehouse.connect import Connection
+
+SUPPRESSIONS = "suppressions"
+"""The name in `ops` of the audience of people who must not be mailed."""
+
+CRM = "bitrix"
+"""The one destination whose records are CRM contacts (key: contact id), not addresses."""
+
+REFUSED_RETRY_AFTER = timedelta(days=7)
+"""A refusal is an answer, not a fault: it is asked again only now and then, or when the contact changed."""
+
+_SAMPLE_SIZE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One audience at one account: the unit that is planned, braked and pushed."""
+
+    destination: str
+    account: str
+    audience: str
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.audience}"
+
+    def as_values(self) -> dict[str, Any]:
+        """The bound values of every statement about this target."""
+        return {"destination": self.destination, "account": self.account, "audience": self.audience}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """Records that share an action and a reason."""
+
+    action: str
+    reason: str
+    has_evidence: bool
+    """True when the action rests on suppression evidence, which the brake never holds."""
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSample:
+    """One planned record, told by a fingerprint (first 12 hex digits of the key's SHA-256), never by its address."""
+
+    action: str
+    reason: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to change, in numbers."""
+
+    lines: tuple[PlanLine, ...]
+    acknowledged: int
+    """Segments: confirmed members. Suppressions: records that we suppressed ourselves."""
+    suppression_size: int
+    """Addresses in `marts.dim_suppression`."""
+    suppressed_before: int
+    """Suppressions that destinations, this one or another, have confirmed so far."""
+    audience_size: int | None = None
+    """Addresses in the segment before anything is subtracted; None for suppressions."""
+    subtracted: int = 0
+    """Of these, how many must not be mailed."""
+    held_out: int = 0
+    """Of the rest, how many are kept back to measure the effect."""
+    sample: tuple[PlannedSample, ...] = ()
+
+    @property
+    def planned(self) -> int:
+        return sum(line.records for line in self.lines)
+
+    def count(self, action: str, *, has_evidence: bool | None = None) -> int:
+        """Planned records of one action, all or only those with (or without) suppression evidence."""
+        return sum(
+            line.records for line in self.lines if line.action == action and has_evidence in (None, line.has_evidence)
+        )
+
+
+def plan_suppressions(connection: Connection, target: Target, *, at: datetime) -> Plan:
+    """Fills the temporary table `planned` for a destination's suppressions.
+
+    An ESP is told about addresses it holds as mailable contacts (`raw_esp.contacts`) and has not confirmed yet, or that
+    were seen mailable after the confirmation. Bitrix is told about contacts (`marts.dim_crm_contact`); only
+    what we suppressed ourselves is ever released.
+
+    Raises:
+        ContractError: when a mart is missing.
+    """
+    values = {**target.as_values(), "refused_before": at - REFUSED_RETRY_AFTER}
+    _start(connection, values)
+    is_crm = target.destination == CRM
+    _execute(connection, statements.PLAN_CRM_FLAGS if is_crm else statements.PLAN_ESP_SUPPRESSIONS, values)
+    return Plan(
+        lines=_lines(connection),
+        acknowledged=_number(connection, statements.COUNT_OURS, values),
+        suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
+        suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
+        sample=_sample(connection),
+    )
+
+
+def plan_segment(connection: Connection, segment: Segment, target: Target, *, at: datetime) -> Plan:
+    """Fills the temporary table `planned` for one segment at one destination.
+
+    Raises:
+        ContractError: when the segment's relation or a mart is missing.
+    """
+    values = {
+        **target.as_values(),
+        "refused_before": at - REFUSED_RETRY_AFTER,
+        "mode": segment.mode,
+        "segment": segment.name,
+        "holdout": round(segment.holdout_pct * 100),
+    }
+    _start(connection, values)
+    relation = sql.Identifier(*segment.relation.split("."))
+    _execute(connection, sql.SQL(statements.JUDGE_PEOPLE).format(relation=relation), values)
+    connection.execute("analyze judged")
+    _execute(connection, statements.PLAN_SEGMENT, values)
+    size, subtracted, held_out = _row(connection, statements.COUNT_JUDGED, values)
+    return Plan(
+        lines=_lines(connection),
+        acknowledged=_number(connection, statements.COUNT_MEMBERS, values),
+        suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
+        suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
+        audience_size=size,
+        subtracted=subtracted,
+        held_out=held_out,
+        sample=_sample(connection),
+    )
+
+
+def _start(connection: Connection, values: dict[str, Any]) -> None:
+    for statement in statements.TEMPORARY_TABLES:
+        connection.execute(statement)
+    for statement in (statements.READ_CONFIRMED, statements.READ_SUPPRESSED):
+        _execute(connection, statement, values)
+
+
+def _lines(connection: Connection) -> tuple[PlanLine, ...]:
+    return tuple(PlanLine(*row) for row in connection.execute(statements.PLAN_LINES))
+
+
+def _sample(connection: Connection) -> tuple[PlannedSample, ...]:
+    rows: Iterator[tuple[str, str, str]] = iter(connection.execute(statements.PLAN_SAMPLE, [_SAMPLE_SIZE]))
+    return tuple(PlannedSample(*row) for row in rows)
+
+
+def _number(connection: Connection, statement: str, values: dict[str, Any]) -> int:
+    return int(_row(connection, statement, values)[0])
+
+
+def _row(connection: Connection, statement: str, values: dict[str, Any]) -> tuple[Any, ...]:
+    row = _execute(connection, statement, values).fetchone()
+    assert row is not None
+    return row
+
+
+def _execute(
+    connection: Connection, statement: str | sql.Composed, values: dict[str, Any]
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    try:
+        return connection.execute(statement, values)
+    except psycopg.errors.UndefinedTable as error:
+        raise ContractError(f"{error.diag.message_primary}: build the marts before anything is pushed") from None

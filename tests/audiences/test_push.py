@@ -1,0 +1,394 @@
+"""Plan → brake → push against a real Postgres and a destination that misbehaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.audiences.fakes import FakeCrm, FakeDestination, Killed, Warehouse
+
+from lettertrail.audiences import push
+from lettertrail.audiences.push import SyncResult
+from lettertrail.errors import BrakeApplied, ConfigurationError, ContractError, TemporaryApiError
+
+PEOPLE = [f"{name}@example.com" for name in ("ann", "bob", "cid", "dan", "eve")]
+
+
+def test_suppresses_only_whom_the_account_can_mail(warehouse: Warehouse) -> None:
+    """Of three suppressed addresses, the mailable one is called, the absent and the unsubscribed are not."""
+    warehouse.suppress("ann@example.com", "bob@example.com", "cid@example.com")
+    warehouse.contact("ann@example.com")
+    warehouse.contact("bob@example.com", status="unsubscribed")
+    mailchimp = FakeDestination()
+
+    result = warehouse.sync_suppressions(mailchimp)
+
+    assert (result.planned, result.applied) == (1, 1)
+    assert mailchimp.marked == {"ann@example.com"}
+    assert warehouse.acknowledged("suppressions") == {"ann@example.com": "suppressed"}
+    assert warehouse.query("select seq, method, path, status, records from ops.sync_calls") == [
+        {"seq": 1, "method": "POST", "path": "/suppress", "status": 200, "records": 1}
+    ]
+
+
+def test_second_run_makes_no_call(warehouse: Warehouse) -> None:
+    """With nothing changed both syncs plan nothing and write nothing at the destination."""
+    warehouse.suppress("ann@example.com")
+    warehouse.contact(*PEOPLE)
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination()
+    warehouse.sync_suppressions(mailchimp)
+    warehouse.sync_segment(mailchimp)
+    before = dict(mailchimp.writes)
+    warehouse.later(hours=1)
+
+    results = [warehouse.sync_suppressions(mailchimp), warehouse.sync_segment(mailchimp)]
+
+    assert before == {"suppress": 1, "add": 1}
+    assert dict(mailchimp.writes) == before
+    assert [result.planned for result in results] == [0, 0]
+    assert warehouse.unbalanced() == []
+
+
+def test_first_run_adopts_what_the_destination_reports(warehouse: Warehouse) -> None:
+    """What is suppressed and in the audience already is recorded, not called for."""
+    warehouse.suppress("ann@example.com")
+    warehouse.contact("ann@example.com")
+    warehouse.fill_segment("bob@example.com", "cid@example.com")
+    mailchimp = FakeDestination()
+    mailchimp.marked = {"ann@example.com"}
+    mailchimp.audiences["lapsed"] = {"bob@example.com"}
+
+    suppressions = warehouse.sync_suppressions(mailchimp)
+    segment = warehouse.sync_segment(mailchimp)
+
+    assert suppressions.planned == 0
+    assert segment.planned == 1
+    assert warehouse.acknowledged("suppressions") == {"ann@example.com": "found"}
+    assert mailchimp.audiences["lapsed"] == {"bob@example.com", "cid@example.com"}
+
+
+def test_suppressed_people_are_never_added_and_are_taken_out(warehouse: Warehouse) -> None:
+    """The plan subtracts dim_suppression whatever the segment's author forgot, and whatever the spelling."""
+    warehouse.fill_segment("Ann@Example.com ", "bob@example.com")
+    warehouse.suppress("ann@example.com", state="complaint")
+    mailchimp = FakeDestination()
+    warehouse.sync_segment(mailchimp)
+    assert mailchimp.audiences["lapsed"] == {"bob@example.com"}
+
+    warehouse.suppress("bob@example.com")
+    result = warehouse.sync_segment(mailchimp)
+
+    assert mailchimp.audiences["lapsed"] == set()
+    assert "ann@example.com" not in mailchimp.ever_added
+    assert warehouse.outcomes(result.sync_run_id) == {
+        "bob@example.com": ("remove", "applied", "suppressed: unsubscribed")
+    }
+
+
+def test_somebody_seen_mailable_after_the_confirmation_is_suppressed_again(warehouse: Warehouse) -> None:
+    """A stale sighting changes nothing, a newer one is acted upon."""
+    warehouse.suppress("ann@example.com")
+    warehouse.contact("ann@example.com")
+    mailchimp = FakeDestination()
+    warehouse.sync_suppressions(mailchimp)
+    warehouse.later(hours=1)
+    assert warehouse.sync_suppressions(mailchimp).planned == 0
+
+    mailchimp.marked.clear()
+    warehouse.contact("ann@example.com")
+    result = warehouse.sync_suppressions(mailchimp)
+
+    assert result.applied == 1
+    assert mailchimp.marked == {"ann@example.com"}
+
+
+def test_changed_attributes_are_sent_again(warehouse: Warehouse) -> None:
+    """Extra columns of the segment travel as attributes; only who changed is sent."""
+    warehouse.execute("alter table segments.seg_lapsed add column city text")
+    warehouse.fill_segment("ann@example.com", "bob@example.com")
+    warehouse.execute("update segments.seg_lapsed set city = 'Omsk'")
+    mailchimp = FakeDestination()
+    warehouse.sync_segment(mailchimp)
+    warehouse.execute("update segments.seg_lapsed set city = 'Perm' where email like 'ann%'")
+
+    result = warehouse.sync_segment(mailchimp)
+
+    assert result.planned == 1
+    assert mailchimp.attributes == {"ann@example.com": {"city": "Perm"}, "bob@example.com": {"city": "Omsk"}}
+
+
+@pytest.mark.parametrize(("mode", "left"), [("mirror", {"bob@example.com"}), ("upsert", set(PEOPLE[:2]))])
+def test_mode_decides_who_is_removed_for_leaving(warehouse: Warehouse, mode: str, left: set[str]) -> None:
+    """Mirror takes out who left the segment, upsert does not."""
+    warehouse.segment = replace(warehouse.segment, mode=mode, max_removed_pct=100)
+    warehouse.fill_segment(*PEOPLE[:2])
+    mailchimp = FakeDestination()
+    warehouse.sync_segment(mailchimp)
+    warehouse.fill_segment("bob@example.com")
+
+    warehouse.sync_segment(mailchimp)
+
+    assert mailchimp.audiences["lapsed"] == left
+
+
+def test_suppress_only_adds_nobody(warehouse: Warehouse) -> None:
+    """In suppress_only, members are only taken out for suppression evidence."""
+    warehouse.segment = replace(warehouse.segment, mode="suppress_only")
+    warehouse.fill_segment("cid@example.com")
+    warehouse.suppress("ann@example.com")
+    mailchimp = FakeDestination()
+    mailchimp.audiences["lapsed"] = {"ann@example.com", "bob@example.com"}
+
+    warehouse.sync_segment(mailchimp)
+
+    assert mailchimp.audiences["lapsed"] == {"bob@example.com"}
+
+
+def test_refusals_are_recorded_and_asked_again_only_after_a_week(warehouse: Warehouse) -> None:
+    """A refusal is an answer: no call on the next run, one more after seven days."""
+    warehouse.fill_segment("ann@example.com", "bob@example.com")
+    mailchimp = FakeDestination()
+    mailchimp.refusing = {"ann@example.com"}
+
+    first = warehouse.sync_segment(mailchimp)
+    warehouse.later(hours=1)
+    second = warehouse.sync_segment(mailchimp)
+    warehouse.later(days=8)
+    third = warehouse.sync_segment(mailchimp)
+
+    assert (first.applied, first.rejected) == (1, 1)
+    assert warehouse.outcomes(first.sync_run_id)["ann@example.com"] == (
+        "add",
+        "rejected",
+        "joined the segment; compliance",
+    )
+    assert (second.planned, third.rejected) == (0, 1)
+
+
+def test_dry_run_records_the_plan_and_writes_nothing(warehouse: Warehouse) -> None:
+    """Every record of a dry run is held, and the next real run does the work."""
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination()
+
+    result = warehouse.sync_segment(mailchimp, dry_run=True)
+
+    assert (result.planned, result.held) == (5, 5)
+    assert not mailchimp.writes
+    assert set(warehouse.outcomes(result.sync_run_id).values()) == {("add", "held", "joined the segment; dry run")}
+    assert warehouse.sync_segment(mailchimp).applied == 5
+    assert warehouse.unbalanced() == []
+
+
+@pytest.mark.parametrize("fault", ["down", "lose"])
+def test_a_passing_fault_leaves_the_batch_to_the_next_run(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The other batches go through, the run raises at the end, and the next run completes it."""
+    monkeypatch.setattr(push, "BATCH_SIZE", 2)
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination(batch_faults=["", fault])
+
+    with pytest.raises(TemporaryApiError, match="2 of 5 records"):
+        warehouse.sync_segment(mailchimp)
+    interrupted = warehouse.query("select * from ops.sync_runs")[0]
+    result = warehouse.sync_segment(mailchimp)
+
+    assert (interrupted["applied"], interrupted["retry_pending"]) == (3, 2)
+    assert (result.planned, result.applied + result.already_ok) == (2, 2)
+    assert mailchimp.audiences["lapsed"] == set(PEOPLE)
+    assert warehouse.unbalanced() == []
+
+
+def test_gives_up_after_three_batches_in_a_row(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is down is not hammered: the rest stays pending without a call."""
+    monkeypatch.setattr(push, "BATCH_SIZE", 1)
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination(batch_faults=["down"] * 9)
+
+    with pytest.raises(TemporaryApiError, match="5 of 5 records"):
+        warehouse.sync_segment(mailchimp)
+
+    assert mailchimp.writes["add"] == 3
+    assert warehouse.unbalanced() == []
+
+
+def test_a_kill_between_call_and_commit_is_completed_by_the_next_run(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both runs account for every record exactly once, and the state is right at both ends."""
+    monkeypatch.setattr(push, "BATCH_SIZE", 2)
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination(batch_faults=["", "die"])
+
+    with pytest.raises(Killed):
+        warehouse.sync_segment(mailchimp)
+    result = warehouse.sync_segment(mailchimp)
+
+    assert (result.planned, result.applied, result.already_ok) == (3, 1, 2)
+    assert mailchimp.audiences["lapsed"] == set(PEOPLE)
+    assert warehouse.acknowledged("lapsed") == dict.fromkeys(PEOPLE, "member")
+    dead = warehouse.query("select * from ops.sync_runs order by sync_run_id")[0]
+    assert (dead["planned"], dead["applied"], dead["retry_pending"]) == (5, 2, 3)
+    assert warehouse.unbalanced() == []
+
+
+def test_a_record_without_an_answer_is_an_error(warehouse: Warehouse) -> None:
+    """A destination that forgets a record fails the run, and the record stays pending."""
+    warehouse.fill_segment(*PEOPLE)
+
+    with pytest.raises(ContractError, match="did not account for 1 record"):
+        warehouse.sync_segment(FakeDestination(batch_faults=["forget"]))
+
+    run = warehouse.query("select * from ops.sync_runs")[0]
+    assert (run["applied"], run["retry_pending"]) == (4, 1)
+
+
+def test_brake_holds_removals_over_the_limit_and_lets_the_rest_through(warehouse: Warehouse) -> None:
+    """Additions and evidenced removals flow, the risky removals wait until a person releases them."""
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination()
+    warehouse.sync_segment(mailchimp)
+    warehouse.fill_segment("eve@example.com", "fay@example.com")
+    warehouse.suppress("ann@example.com")
+
+    with pytest.raises(BrakeApplied, match=r"3 of 5 records to remove \(60.0 %\).*release_brake"):
+        warehouse.sync_segment(mailchimp)
+    held = warehouse.query("select * from ops.sync_runs order by sync_run_id desc")[0]
+    assert (held["planned"], held["applied"], held["held"]) == (5, 2, 3)
+    assert mailchimp.audiences["lapsed"] == {*PEOPLE[1:], "fay@example.com"}
+
+    warehouse.sync_segment(mailchimp, release_brake=True)
+
+    assert mailchimp.audiences["lapsed"] == {"eve@example.com", "fay@example.com"}
+    assert warehouse.unbalanced() == []
+
+
+def test_an_empty_segment_removes_nobody(warehouse: Warehouse) -> None:
+    """Even a segment without a limit does not empty its audience by accident."""
+    warehouse.segment = replace(warehouse.segment, max_removed_pct=100)
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination()
+    warehouse.sync_segment(mailchimp)
+    warehouse.fill_segment()
+
+    with pytest.raises(BrakeApplied, match="the segment is empty"):
+        warehouse.sync_segment(mailchimp)
+
+    assert mailchimp.audiences["lapsed"] == set(PEOPLE)
+
+
+def test_stale_marts_still_suppress_but_add_nobody(warehouse: Warehouse) -> None:
+    """Old knowledge is good enough to stop writing to somebody, not to start."""
+    warehouse.fill_segment("bob@example.com")
+    warehouse.suppress("ann@example.com")
+    warehouse.contact("ann@example.com")
+    mailchimp = FakeDestination()
+    warehouse.now += timedelta(hours=30)
+
+    warehouse.sync_suppressions(mailchimp)
+    with pytest.raises(BrakeApplied, match="marts are 30 hours old"):
+        warehouse.sync_segment(mailchimp)
+
+    assert mailchimp.marked == {"ann@example.com"}
+    assert mailchimp.writes["add"] == 0
+
+
+def test_bitrix_releases_only_what_we_suppressed(warehouse: Warehouse) -> None:
+    """A flag somebody else cleared stays cleared when consent comes back."""
+    warehouse.suppress("somebody@example.com")
+    warehouse.crm(c1=False, c2=False, c3=True)
+    bitrix = FakeCrm()
+    bitrix.marked = {"2"}
+    warehouse.sync_suppressions(bitrix)
+    assert bitrix.marked == {"1", "2"}
+    warehouse.crm(c1=True, c2=True, c3=True)
+
+    result = warehouse.sync_suppressions(bitrix)
+
+    assert (result.planned, result.applied) == (1, 1)
+    assert bitrix.marked == {"2"}
+    assert warehouse.acknowledged("suppressions") == {"2": "found"}
+    assert warehouse.sync_suppressions(bitrix).planned == 0
+
+
+def test_bitrix_flag_cleared_by_a_killed_run_is_still_ours(warehouse: Warehouse) -> None:
+    """The mark of a call in flight survives the kill, so the contact can be released later."""
+    warehouse.suppress("somebody@example.com")
+    warehouse.crm(c1=False)
+    bitrix = FakeCrm(batch_faults=["die"])
+    with pytest.raises(Killed):
+        warehouse.sync_suppressions(bitrix)
+    again = warehouse.sync_suppressions(bitrix)
+    warehouse.crm(c1=True)
+
+    released = warehouse.sync_suppressions(bitrix)
+
+    assert (again.already_ok, released.applied) == (1, 1)
+    assert bitrix.marked == set()
+
+
+def test_many_releases_at_once_are_held(warehouse: Warehouse) -> None:
+    """When consent seems to come back for everybody, a person has to look."""
+    warehouse.suppress("somebody@example.com")
+    warehouse.crm(**{f"c{number}": False for number in range(1, 31)})
+    bitrix = FakeCrm()
+    warehouse.sync_suppressions(bitrix)
+    warehouse.crm(**{f"c{number}": True for number in range(1, 31)})
+
+    with pytest.raises(BrakeApplied, match="30 of 30 records to release"):
+        warehouse.sync_suppressions(bitrix)
+
+    assert len(bitrix.marked) == 30
+
+
+def test_an_emptied_suppression_list_adds_and_releases_nobody(warehouse: Warehouse) -> None:
+    """A build that lost dim_suppression must not look like universal consent."""
+    warehouse.suppress("ann@example.com")
+    warehouse.contact("ann@example.com")
+    warehouse.fill_segment("ann@example.com")
+    mailchimp = FakeDestination()
+    warehouse.sync_suppressions(mailchimp)
+    warehouse.execute("truncate marts.dim_suppression")
+
+    with pytest.raises(BrakeApplied, match="dim_suppression is empty"):
+        warehouse.sync_segment(mailchimp)
+
+    assert not mailchimp.ever_added
+
+
+def test_a_segment_cannot_go_to_the_crm(warehouse: Warehouse) -> None:
+    """Bitrix has no audiences; the error names the segment."""
+    with pytest.raises(ConfigurationError, match="seg_lapsed"):
+        warehouse.sync_segment(FakeCrm())
+
+
+def test_missing_marts_are_named(warehouse: Warehouse) -> None:
+    """Without dim_suppression nothing is pushed, and the message says what to do."""
+    warehouse.execute("drop table marts.dim_suppression")
+
+    with pytest.raises(ContractError, match=r"dim_suppression.*build the marts"):
+        warehouse.sync_segment(FakeDestination())
+
+
+def test_addresses_stay_out_of_logs_and_errors(warehouse: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong, no address reaches a log line or an error text."""
+    caplog.set_level("DEBUG", logger="lettertrail")
+    warehouse.fill_segment(*PEOPLE)
+
+    with pytest.raises(TemporaryApiError) as caught:
+        warehouse.sync_segment(FakeDestination(batch_faults=["lose"]))
+
+    assert "planned=5" in caplog.text
+    assert "@" not in caplog.text
+    assert "@" not in str(caught.value)
+
+
+def test_result_says_what_the_ledger_says(warehouse: Warehouse) -> None:
+    """The returned counts are the ledger's row."""
+    warehouse.fill_segment(*PEOPLE)
+
+    result = warehouse.sync_segment(FakeDestination())
+
+    assert result == SyncResult(result.sync_run_id, "mailchimp", "mailchimp", "lapsed", False, 5, 5, 0, 0, 0, 0, None)
