@@ -1,0 +1,242 @@
+{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+
+{#
+    Evidence outlives its row: Bitrix deletes physically, and a deleted unsubscribe is not a consent. So rows that disappeared
+    from the source are evidence still, unlike everywhere else.
+#}
+with unsubscribes as (
+
+    select * from {{ ref('stg_bitrix__unsubscribes') }}
+
+),
+
+recipients as (
+
+    select recipient_id, posting_id, address_id from {{ ref('stg_bitrix__recipients') }}
+
+),
+
+postings as (
+
+    select * from {{ ref('stg_bitrix__postings') }}
+
+),
+
+addresses as (
+
+    select * from {{ ref('stg_bitrix__addresses') }}
+
+),
+
+subscriptions as (
+
+    select * from {{ ref('stg_bitrix__subscriptions') }}
+
+),
+
+abuse_reports as (
+
+    select * from {{ ref('stg_bitrix__abuse_reports') }}
+
+),
+
+blacklisted_emails as (
+
+    select * from {{ ref('stg_bitrix__blacklisted_emails') }}
+
+),
+
+subscribers as (
+
+    select * from {{ ref('stg_esp__contacts') }}
+
+),
+
+esp_events as (
+
+    select * from {{ ref('stg_esp__events') }}
+
+),
+
+unsubscribed_recipients as (
+
+    select
+        unsubscribes.unsubscribe_id,
+        unsubscribes.unsubscribed_at,
+        recipients.address_id,
+        addresses.email,
+        postings.campaign_id
+
+    from unsubscribes
+    inner join recipients
+        on unsubscribes.recipient_id = recipients.recipient_id
+    inner join addresses
+        on recipients.address_id = addresses.address_id
+    left join postings
+        on unsubscribes.posting_id = postings.posting_id
+
+),
+
+-- a subscription row keeps the time of its first event only; the unsubscribe event has the real one
+campaign_unsubscribes as (
+
+    select
+        address_id,
+        campaign_id,
+        max(unsubscribed_at) as unsubscribed_at
+
+    from unsubscribed_recipients
+    group by
+        address_id,
+        campaign_id
+
+),
+
+abused_addresses as (
+
+    select distinct addresses.address_id
+    from addresses
+    inner join abuse_reports
+        on addresses.address_id = abuse_reports.address_id
+            or addresses.email = abuse_reports.email
+
+),
+
+evidence as (
+
+    select
+        email,
+        'unsubscribed' as state,
+        'bitrix' as source,
+        'b_sender_posting_unsub:' || unsubscribe_id as evidence,
+        unsubscribed_at as evidenced_at,
+        true as is_time_known
+    from unsubscribed_recipients
+
+    union all
+
+    select
+        addresses.email,
+        'unsubscribed' as state,
+        'bitrix' as source,
+        'b_sender_mailing_subscription:' || subscriptions.campaign_id || ':' || subscriptions.address_id as evidence,
+        coalesce(campaign_unsubscribes.unsubscribed_at, subscriptions.first_recorded_at) as evidenced_at,
+        campaign_unsubscribes.unsubscribed_at is not null as is_time_known
+    from subscriptions
+    inner join addresses
+        on subscriptions.address_id = addresses.address_id
+    left join campaign_unsubscribes
+        on subscriptions.address_id = campaign_unsubscribes.address_id
+            and subscriptions.campaign_id = campaign_unsubscribes.campaign_id
+    where subscriptions.is_unsubscribed
+
+    union all
+
+    -- set by the answer to a consent request only, and that moves updated_at
+    select
+        email,
+        'unsubscribed' as state,
+        'bitrix' as source,
+        'b_sender_contact.IS_UNSUB:' || address_id as evidence,
+        coalesce(updated_at, created_at) as evidenced_at,
+        updated_at is not null as is_time_known
+    from addresses
+    where is_unsubscribed
+
+    union all
+
+    -- blacklisted without a report: somebody did it by hand or by import, and when is not recorded
+    select
+        addresses.email,
+        case when abused_addresses.address_id is not null then 'complaint' else 'unsubscribed' end as state,
+        'bitrix' as source,
+        'b_sender_contact.BLACKLISTED:' || addresses.address_id as evidence,
+        coalesce(addresses.updated_at, addresses.created_at) as evidenced_at,
+        false as is_time_known
+    from addresses
+    left join abused_addresses
+        on addresses.address_id = abused_addresses.address_id
+    where addresses.is_blacklisted
+
+    union all
+
+    select
+        email,
+        'complaint' as state,
+        'bitrix' as source,
+        'b_sender_abuse:' || abuse_report_id as evidence,
+        reported_at as evidenced_at,
+        true as is_time_known
+    from abuse_reports
+
+    union all
+
+    select
+        email,
+        'no_consent' as state,
+        'bitrix' as source,
+        'b_sender_contact.CONSENT_STATUS:' || address_id as evidence,
+        coalesce(updated_at, created_at) as evidenced_at,
+        updated_at is not null as is_time_known
+    from addresses
+    where consent_status = 'denied'
+
+    union all
+
+    select
+        email,
+        case category when 'permanent_bounce' then 'hard_bounce' else 'unsubscribed' end as state,
+        'bitrix' as source,
+        'b_main_mail_blacklist:' || blacklist_id as evidence,
+        blacklisted_at as evidenced_at,
+        true as is_time_known
+    from blacklisted_emails
+
+    union all
+
+    select
+        email,
+        case status when 'cleaned' then 'hard_bounce' else 'unsubscribed' end as state,
+        esp as source,
+        'raw_esp.contacts:' || subscriber_id as evidence,
+        coalesce(changed_at, opted_in_at) as evidenced_at,
+        changed_at is not null as is_time_known
+    from subscribers
+    where status in ('cleaned', 'unsubscribed')
+
+    union all
+
+    select
+        email,
+        case event_type
+            when 'complained' then 'complaint'
+            when 'bounced' then 'hard_bounce'
+            else 'unsubscribed'
+        end as state,
+        esp as source,
+        'raw_esp.events:' || event_id as evidence,
+        occurred_at as evidenced_at,
+        true as is_time_known
+    from esp_events
+    where event_type in ('unsubscribed', 'complained')
+        or (event_type = 'bounced' and bounce_kind = 'hard')
+
+),
+
+usable as (
+
+    select
+        email,
+        'everything' as scope,
+        state,
+        source,
+        evidence,
+        evidenced_at,
+        is_time_known
+
+    from evidence
+    where email is not null
+
+)
+
+select * from usable

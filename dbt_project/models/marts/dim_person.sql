@@ -1,0 +1,201 @@
+with identifiers as (
+
+    select * from {{ ref('int_identifiers_joined') }}
+
+),
+
+people_emails as (
+
+    select * from {{ ref('int_people_emails') }}
+
+),
+
+people_crm_cards as (
+
+    select * from {{ ref('int_people_crm_cards') }}
+
+),
+
+contacts as (
+
+    select * from {{ ref('stg_bitrix__contacts') }}
+
+),
+
+leads as (
+
+    select * from {{ ref('stg_bitrix__leads') }}
+
+),
+
+addresses as (
+
+    select * from {{ ref('stg_bitrix__addresses') }}
+    where not is_deleted
+
+),
+
+subscribers as (
+
+    select * from {{ ref('stg_esp__contacts') }}
+    where not is_deleted
+
+),
+
+preferred_emails as (
+
+    select * from {{ ref('int_contact_preferred_emails') }}
+
+),
+
+email_events as (
+
+    select * from {{ ref('fct_email_events') }}
+
+),
+
+people as (
+
+    select distinct person_id
+    from identifiers
+
+),
+
+-- contacts that still exist, the oldest card first
+contacts_ranked as (
+
+    select
+        people_crm_cards.person_id,
+        contacts.contact_id,
+        contacts.first_name,
+        contacts.last_name,
+        preferred_emails.preferred_email,
+        row_number() over (
+            partition by people_crm_cards.person_id
+            order by contacts.contact_id
+        ) as contact_rank
+
+    from people_crm_cards
+    inner join contacts
+        on people_crm_cards.card_id = contacts.contact_id
+    left join preferred_emails
+        on contacts.contact_id = preferred_emails.contact_id
+    where people_crm_cards.card_type = 'contact'
+
+),
+
+-- among addresses without a card, one the person keeps at an ESP comes first
+emails_ranked as (
+
+    select
+        people_emails.person_id,
+        people_emails.email,
+        row_number() over (
+            partition by people_emails.person_id
+            order by
+                case when subscribed.email is not null then 1 else 2 end,
+                people_emails.email
+        ) as email_rank
+
+    from people_emails
+    left join (
+        select distinct email from subscribers where status = 'subscribed'
+    ) as subscribed
+        on people_emails.email = subscribed.email
+
+),
+
+sightings as (
+
+    select people_crm_cards.person_id, contacts.created_at as seen_at
+    from people_crm_cards
+    inner join contacts
+        on people_crm_cards.card_id = contacts.contact_id
+    where people_crm_cards.card_type = 'contact'
+
+    union all
+
+    select people_crm_cards.person_id, leads.created_at
+    from people_crm_cards
+    inner join leads
+        on people_crm_cards.card_id = leads.lead_id
+    where people_crm_cards.card_type = 'lead'
+
+    union all
+
+    select people_emails.person_id, addresses.created_at
+    from addresses
+    inner join people_emails
+        on addresses.email = people_emails.email
+
+    union all
+
+    select people_emails.person_id, coalesce(subscribers.opted_in_at, subscribers.changed_at)
+    from subscribers
+    inner join people_emails
+        on subscribers.email = people_emails.email
+
+),
+
+first_sightings as (
+
+    select
+        person_id,
+        min(seen_at) as first_seen_at
+
+    from sightings
+    group by person_id
+
+),
+
+engagement as (
+
+    select
+        person_id,
+        min(occurred_at) as first_event_at,
+        min(case when event_type = 'sent' then occurred_at end) as first_sent_at,
+        max(case when event_type = 'sent' then occurred_at end) as last_sent_at,
+        sum(case when event_type = 'sent' then 1 else 0 end) as sent_count,
+        max(case when event_type = 'opened' and not is_machine then occurred_at end) as last_opened_at,
+        max(case when event_type = 'clicked' and not is_machine then occurred_at end) as last_clicked_at
+
+    from email_events
+    where person_id is not null
+    group by person_id
+
+),
+
+final as (
+
+    select
+        people.person_id,
+        coalesce(contacts_ranked.preferred_email, emails_ranked.email) as primary_email,
+        cast(contacts_ranked.contact_id as bigint) as bitrix_contact_id,
+        contacts_ranked.first_name,
+        contacts_ranked.last_name,
+        coalesce(
+            least(first_sightings.first_seen_at, engagement.first_event_at),
+            first_sightings.first_seen_at,
+            engagement.first_event_at
+        ) as first_seen_at,
+        engagement.first_sent_at,
+        engagement.last_sent_at,
+        cast(coalesce(engagement.sent_count, 0) as bigint) as sent_count,
+        engagement.last_opened_at,
+        engagement.last_clicked_at
+
+    from people
+    left join contacts_ranked
+        on people.person_id = contacts_ranked.person_id
+            and contacts_ranked.contact_rank = 1
+    left join emails_ranked
+        on people.person_id = emails_ranked.person_id
+            and emails_ranked.email_rank = 1
+    left join first_sightings
+        on people.person_id = first_sightings.person_id
+    left join engagement
+        on people.person_id = engagement.person_id
+
+)
+
+select * from final

@@ -1,0 +1,145 @@
+with letters as (
+
+    select * from {{ ref('dim_letter') }}
+
+),
+
+messages as (
+
+    select * from {{ ref('int_messages') }}
+
+),
+
+email_events as (
+
+    select * from {{ ref('fct_email_events') }}
+
+),
+
+credits as (
+
+    select * from {{ ref('fct_attribution_credits') }}
+
+),
+
+message_counts as (
+
+    select
+        letter_id,
+        count(*) as attempted_count,
+        sum(case when is_sent then 1 else 0 end) as sent_count,
+        sum(case when is_delivered then 1 else 0 end) as delivered_count,
+        sum(case when is_bounced then 1 else 0 end) as bounced_count
+
+    from messages
+    where letter_id is not null
+    group by letter_id
+
+),
+
+-- one row per letter and person; a message whose person is unknown counts as a person of its own
+engaged_people as (
+
+    select
+        email_events.letter_id,
+        coalesce(email_events.person_id, email_events.message_id) as person,
+        max(case when event_type = 'opened' then 1 else 0 end) as has_opened,
+        max(case when event_type = 'opened' and not is_machine then 1 else 0 end) as has_opened_as_human,
+        max(case when event_type = 'clicked' then 1 else 0 end) as has_clicked,
+        max(case when event_type = 'clicked' and not is_machine then 1 else 0 end) as has_clicked_as_human,
+        max(case when event_type = 'unsubscribed' then 1 else 0 end) as has_unsubscribed,
+        max(case when event_type = 'complained' then 1 else 0 end) as has_complained
+
+    from email_events
+    inner join messages
+        on email_events.message_id = messages.message_id
+    where email_events.event_type in ('opened', 'clicked', 'unsubscribed', 'complained')
+        and messages.is_delivered
+        and email_events.letter_id is not null
+    group by
+        email_events.letter_id,
+        coalesce(email_events.person_id, email_events.message_id)
+
+),
+
+people_counts as (
+
+    select
+        letter_id,
+        sum(has_opened) as opened_count,
+        sum(has_opened_as_human) as opened_human_count,
+        sum(has_clicked) as clicked_count,
+        sum(has_clicked_as_human) as clicked_human_count,
+        sum(has_unsubscribed) as unsubscribed_count,
+        sum(has_complained) as complained_count
+
+    from engaged_people
+    group by letter_id
+
+),
+
+credit_sums as (
+
+    select
+        letter_id,
+        {%- for model in attribution_models() %}
+        sum(case when model = '{{ model }}' and conversion_type = 'lead_created' then credit else 0 end)
+            as leads_{{ model }},
+        sum(case when model = '{{ model }}' and conversion_type = 'deal_won' then credit else 0 end)
+            as deals_{{ model }},
+        sum(case when model = '{{ model }}' and conversion_type = 'deal_won' then amount else 0 end)
+            as revenue_{{ model }}{{ ',' if not loop.last }}
+        {%- endfor %}
+
+    from credits
+    where letter_id is not null
+    group by letter_id
+
+),
+
+final as (
+
+    select
+        letters.letter_id,
+        letters.source,
+        letters.title,
+        letters.subject,
+        letters.sent_at,
+        cast(coalesce(message_counts.attempted_count, 0) as bigint) as attempted_count,
+        cast(coalesce(message_counts.sent_count, 0) as bigint) as sent_count,
+        cast(coalesce(message_counts.delivered_count, 0) as bigint) as delivered_count,
+        cast(coalesce(message_counts.bounced_count, 0) as bigint) as bounced_count,
+        {%- for count in [
+            'opened_count', 'opened_human_count', 'clicked_count', 'clicked_human_count', 'unsubscribed_count', 'complained_count'
+        ] %}
+        cast(coalesce(people_counts.{{ count }}, 0) as bigint) as {{ count }},
+        {%- endfor %}
+        cast(
+            1.0 * coalesce(people_counts.opened_count, 0) / nullif(message_counts.delivered_count, 0)
+            as numeric(9, 6)
+        ) as open_rate,
+        cast(
+            1.0 * coalesce(people_counts.opened_human_count, 0) / nullif(message_counts.delivered_count, 0)
+            as numeric(9, 6)
+        ) as open_rate_human,
+        cast(
+            1.0 * coalesce(people_counts.clicked_human_count, 0) / nullif(message_counts.delivered_count, 0)
+            as numeric(9, 6)
+        ) as click_rate,
+        {%- for model in attribution_models() %}
+        cast(coalesce(credit_sums.leads_{{ model }}, 0) as numeric(28, 10)) as leads_{{ model }},
+        cast(coalesce(credit_sums.deals_{{ model }}, 0) as numeric(28, 10)) as deals_{{ model }},
+        cast(coalesce(credit_sums.revenue_{{ model }}, 0) as numeric(18, 2)) as revenue_{{ model }}{{ ',' if not loop.last }}
+        {%- endfor %}
+
+    from letters
+    left join message_counts
+        on letters.letter_id = message_counts.letter_id
+    left join people_counts
+        on letters.letter_id = people_counts.letter_id
+    left join credit_sums
+        on letters.letter_id = credit_sums.letter_id
+
+)
+
+select * from final

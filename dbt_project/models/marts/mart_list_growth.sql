@@ -1,0 +1,171 @@
+with addresses as (
+
+    select * from {{ ref('stg_bitrix__addresses') }}
+    where email is not null
+        and not is_deleted
+
+),
+
+subscribers as (
+
+    select * from {{ ref('stg_esp__contacts') }}
+    where email is not null
+        and not is_deleted
+
+),
+
+contacts as (
+
+    select * from {{ ref('stg_bitrix__contacts') }}
+
+),
+
+preferred_emails as (
+
+    select * from {{ ref('int_contact_preferred_emails') }}
+
+),
+
+suppressions as (
+
+    select * from {{ ref('dim_suppression') }}
+    where scope = 'everything'
+
+),
+
+appearances as (
+
+    select email, created_at as appeared_at
+    from addresses
+
+    union all
+
+    select email, coalesce(opted_in_at, changed_at)
+    from subscribers
+
+    union all
+
+    select preferred_emails.preferred_email, contacts.created_at
+    from contacts
+    inner join preferred_emails
+        on contacts.contact_id = preferred_emails.contact_id
+
+),
+
+joined_emails as (
+
+    select
+        email,
+        min(appeared_at) as joined_at
+
+    from appearances
+    where appeared_at <= {{ run_at() }}
+    group by email
+
+),
+
+-- nobody can leave before they joined: older evidence takes effect in the month of joining
+changes as (
+
+    select
+        {{ utc_month('joined_emails.joined_at') }} as joined_month,
+        case
+            when suppressions.evidenced_at <= {{ run_at() }}
+                then {{ utc_month('greatest(suppressions.evidenced_at, joined_emails.joined_at)') }}
+        end as left_month,
+        case suppressions.state
+            when 'complaint' then 'complained'
+            when 'hard_bounce' then 'bounced'
+            else 'unsubscribed'
+        end as way_out
+
+    from joined_emails
+    left join suppressions
+        on joined_emails.email = suppressions.email
+
+),
+
+monthly_joins as (
+
+    select
+        joined_month as month,
+        count(*) as joined
+
+    from changes
+    group by joined_month
+
+),
+
+monthly_losses as (
+
+    select
+        left_month as month,
+        sum(case when way_out = 'unsubscribed' then 1 else 0 end) as unsubscribed,
+        sum(case when way_out = 'bounced' then 1 else 0 end) as bounced,
+        sum(case when way_out = 'complained' then 1 else 0 end) as complained
+
+    from changes
+    where left_month is not null
+    group by left_month
+
+),
+
+first_month as (
+
+    select min(joined_month) as month
+    from changes
+
+),
+
+-- 50 years of months are enough for a list of e-mail addresses
+months as (
+
+    select
+        cast(
+            {{ dbt.dateadd('month', 'cast(generated_number - 1 as integer)', 'first_month.month') }}
+            as date
+        ) as month
+
+    from ({{ dbt.generate_series(600) }}) as series
+    cross join first_month
+
+),
+
+counted as (
+
+    select
+        months.month,
+        coalesce(monthly_joins.joined, 0) as joined,
+        coalesce(monthly_losses.unsubscribed, 0) as unsubscribed,
+        coalesce(monthly_losses.bounced, 0) as bounced,
+        coalesce(monthly_losses.complained, 0) as complained
+
+    from months
+    left join monthly_joins
+        on months.month = monthly_joins.month
+    left join monthly_losses
+        on months.month = monthly_losses.month
+    where months.month <= {{ utc_month(run_at()) }}
+
+),
+
+final as (
+
+    select
+        month,
+        cast(joined as bigint) as joined,
+        cast(unsubscribed as bigint) as unsubscribed,
+        cast(bounced as bigint) as bounced,
+        cast(complained as bigint) as complained,
+        cast(
+            sum(joined - unsubscribed - bounced - complained) over (
+                order by month
+                rows between unbounded preceding and current row
+            ) as bigint
+        ) as active
+
+    from counted
+
+)
+
+select * from final

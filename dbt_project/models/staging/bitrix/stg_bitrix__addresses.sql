@@ -1,0 +1,44 @@
+with source as (
+
+    select * from {{ source('bitrix', 'b_sender_contact') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        id as address_id,
+
+        -- text
+        case when type_id = 1 then {{ normalize_email('code') }} end as email,
+        nullif({{ decode_emoji('name') }}, '') as name,
+        case
+            when type_id = 1 then 'email'
+            when type_id = 2 then 'phone'
+            when type_id = 3 then 'messenger'
+            when type_id between 4 and 10 then 'crm_id'
+            else 'unknown'
+        end as address_type,
+        case consent_status
+            when 'N' then 'new'
+            when 'W' then 'waiting'
+            when 'D' then 'denied'
+            when 'A' then 'accepted'
+            else 'unknown'
+        end as consent_status,
+
+        -- booleans
+        blacklisted = 'Y' as is_blacklisted,
+        is_unsub = 'Y' as is_unsubscribed,
+        _deleted_at is not null as is_deleted,
+
+        -- timestamps
+        {{ source_time_to_utc('date_insert') }} as created_at,
+        {{ source_time_to_utc('date_update') }} as updated_at
+
+    from source
+
+)
+
+select * from renamed

@@ -1,0 +1,33 @@
+with source as (
+
+    select * from {{ source('esp', 'contacts') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        esp || ':' || account || ':' || external_id as subscriber_id,
+        esp,
+        account,
+        external_id,
+        list_id,
+
+        -- text
+        {{ normalize_email('email') }} as email,
+        status,
+        status_reason,
+
+        -- booleans
+        _deleted_at is not null as is_deleted,
+
+        -- timestamps
+        opted_in_at,
+        changed_at
+
+    from source
+
+)
+
+select * from renamed
