@@ -1,0 +1,52 @@
+"""Writes PHP's `serialize()` format, as Bitrix keeps it in text columns.
+
+Source: https://www.php.net/manual/en/function.serialize.php ; string lengths count bytes, not characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def serialize(value: object) -> str:
+    """`value` as PHP's `serialize()` would write it.
+
+    Takes None, bool, int, float, str, mappings with int or str keys, and lists or tuples (arrays keyed from 0).
+
+    Raises:
+        TypeError: for any other type; PHP objects are never written.
+    """
+    match value:
+        case None:
+            text = "N;"
+        case bool():
+            text = f"b:{int(value)};"
+        case int():
+            text = f"i:{value};"
+        case float():
+            text = f"d:{value!r};"
+        case str():
+            text = f's:{len(value.encode())}:"{value}";'
+        case Mapping():
+            text = _array(list(value.items()))
+        case Sequence():
+            text = _array(list(enumerate(value)))
+        case _:
+            raise TypeError(f"PHP has no plain form for {type(value).__name__}")
+    return text
+
+
+def _array(items: Sequence[tuple[object, object]]) -> str:
+    parts = []
+    for key, value in items:
+        if isinstance(key, bool) or not isinstance(key, (int, str)):
+            raise TypeError(f"a PHP array key is int or str, not {type(key).__name__}")
+        parts.append(serialize(_php_key(key)) + serialize(value))
+    return f"a:{len(parts)}:{{{''.join(parts)}}}"
+
+
+def _php_key(key: int | str) -> int | str:
+    # PHP turns "7" into 7 as an array key, but leaves "07" and "-0" alone.
+    if isinstance(key, str) and (key == "0" or key.removeprefix("-").isdigit()) and str(int(key)) == key:
+        return int(key)
+    return key
