@@ -375,7 +375,9 @@ class RestClient:
     def _value(self, answer: Answer | LetterTrailError) -> Any:
         if isinstance(answer, LetterTrailError):
             raise answer
-        error = (self._classify(answer) if self._classify else None) or _by_status(answer, self._clock)
+        error = (self._classify(answer) if self._classify else None) or _by_status(answer)
+        if isinstance(error, RateLimited) and error.retry_after is None:
+            error.retry_after = retry_after(answer.headers, self._clock)
         if error is not None:
             raise error
         if isinstance(answer.body, str):
@@ -416,15 +418,14 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     return max(0.0, (moment - clock()).total_seconds())
 
 
-def _by_status(answer: Answer, clock: Clock) -> ApiError | None:
+def _by_status(answer: Answer) -> ApiError | None:
     service, status = answer.service, answer.status
     if 200 <= status < 300:
         return None
     if status in (401, 403):
         return AuthenticationError(service, "the key was refused; renew it in the connection", status=status)
     if status in (429, 503):
-        wait = retry_after(answer.headers, clock)
-        return RateLimited(service, "too many requests", status=status, retry_after=wait)
+        return RateLimited(service, "too many requests", status=status)
     if status >= 500 or status in (408, 425):
         return TemporaryApiError(service, "the service failed", status=status)
     if status == 404:

@@ -36,7 +36,12 @@ ACTIVITIES: Mapping[str, EventType | None] = {
     "open": None,  # open-details has the same open with its proxy flag
     "bounce": None,  # sent-to has it
 }
-REFUSALS = ("Member In Compliance State", "Forgotten Email Not Subscribed")
+REFUSALS = {
+    "compliance state": "Member In Compliance State",
+    "forgotten email": "Forgotten Email Not Subscribed",
+    "permanently deleted": "Forgotten Email Not Subscribed",
+}
+"""What the text of a row error says (a row carries no title) → the title of the refusal it means."""
 
 
 def campaign(row: Row) -> Campaign:

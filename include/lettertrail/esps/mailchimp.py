@@ -26,6 +26,7 @@ from datetime import datetime, timedelta
 from typing import Self
 from urllib.parse import urlsplit
 
+from lettertrail.bulk import Verdict, outcomes, push, strongest, targets
 from lettertrail.clock import Clock
 from lettertrail.errors import (
     ApiError,
@@ -35,7 +36,6 @@ from lettertrail.errors import (
     RequestRejected,
     TemporaryApiError,
 )
-from lettertrail.esps._bulk import Verdict, outcomes, push, strongest, usable
 from lettertrail.esps._mailchimp_rows import (
     MAILABLE,
     REFUSALS,
@@ -97,9 +97,9 @@ class Mailchimp(Esp):
         key = (connection.password or "").strip()
         if not key:
             raise ConfigurationError(f"connection {connection.conn_id!r} has no password; put the API key there")
-        base_url = connection.base_url or _address_in(key, connection.conn_id)
-        if urlsplit(base_url).path in ("", "/"):
-            base_url = base_url.rstrip("/") + "/3.0"
+        base_url = connection.address or _address_in(key, connection.conn_id)
+        if not urlsplit(base_url).path:
+            base_url += "/3.0"
         api = RestClient(
             base_url,
             service=cls.name,
@@ -205,7 +205,7 @@ class Mailchimp(Esp):
 
     def suppress(self, records: Sequence[Record]) -> Iterator[Outcome]:
         """Sets `unsubscribed` where an audience has the address as subscribed or pending; adds nobody."""
-        emails = usable(records)
+        emails = targets(records)
         *others, last = self._lists()
         earlier = [dict(self._unsubscribe(list_id, emails)) for list_id in others]
         verdicts = (
@@ -216,12 +216,12 @@ class Mailchimp(Esp):
 
     def add_members(self, audience: str, records: Sequence[Record]) -> Iterator[Outcome]:
         """Adds to the static segment (a tag) named after the audience."""
-        emails = usable(records)
+        emails = targets(records)
         yield from outcomes("mailchimp add", records, self._tag(audience, emails) if emails else ())
 
     def remove_members(self, audience: str, records: Sequence[Record]) -> Iterator[Outcome]:
         """Takes the tag off; whoever does not have it is fine already."""
-        emails = usable(records)
+        emails = targets(records)
         yield from outcomes("mailchimp remove", records, self._untag(audience, emails) if emails else ())
 
     def _unsubscribe(self, list_id: str, emails: Sequence[str]) -> Iterator[tuple[str, Verdict]]:
@@ -339,7 +339,7 @@ class Mailchimp(Esp):
     def _refusal(self, text: str | None) -> str | None:
         """The compliance refusal an error text speaks of; the text itself may hold the address."""
         said = (text or "").lower()
-        return next((refusal for refusal in REFUSALS if refusal.lower() in said), None)
+        return next((refusal for phrase, refusal in REFUSALS.items() if phrase in said), None)
 
     # Where things are
 
@@ -369,7 +369,7 @@ class Mailchimp(Esp):
         return f"audiences: {len(lists)}"
 
     def _adds_missing(self) -> bool:
-        return self.options.get("add_missing", "").strip().lower() in ("1", "true", "yes")
+        return self.options.get("add_missing", "").lower() in ("1", "true", "yes")
 
     def _activity_window(self) -> timedelta:
         text = self.options.get("activity_days", "90")

@@ -53,8 +53,14 @@ class AccountConnection:
     """None means the address the service's documentation gives."""
     login: str | None = None
     password: str | None = field(default=None, repr=False)
-    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Options of the adapter, by name; each adapter documents its own."""
+
+    @property
+    def address(self) -> str:
+        """`base_url` with https:// before a bare host and no slash at the end; empty when there is none."""
+        text = (self.base_url or "").strip().rstrip("/")
+        return text if not text or "://" in text else f"https://{text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +149,11 @@ class Esp(ABC):
     """Outbound hosts the service lives on (`*` allowed); https only."""
 
     def __init__(
-        self, *, account: str, api: RestClient, options: Mapping[str, str] | None = None, clock: Clock
+        self, *, account: str, api: RestClient, options: Mapping[str, object] | None = None, clock: Clock
     ) -> None:
         self.account = account
         self.api = api
-        self.options = dict(options or {})
+        self.options = {name: str(value).strip() for name, value in (options or {}).items()}
         self.clock = clock
 
     @classmethod

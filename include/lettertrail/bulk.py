@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from lettertrail.errors import ContractError, RateLimited, TemporaryApiError
 from lettertrail.esps.port import Outcome, Record, Status, normalise_email
@@ -16,42 +17,56 @@ from lettertrail.esps.port import Outcome, Record, Status, normalise_email
 log = logging.getLogger(__name__)
 
 Verdict = tuple[Status, str | None]
-"""The status and reason of one address."""
+"""The status and reason of one target."""
+
+Target = Callable[[Record], str | None]
+"""How a destination names what a record is about (an address, a contact id); None when it names nothing."""
 
 _STRENGTH: tuple[Status, ...] = ("already_ok", "applied", "rejected", "retry_pending")
 
 
-def usable(records: Sequence[Record]) -> list[str]:
-    """The normalised addresses of the records, each once, in their order, without what is no address."""
-    return list(dict.fromkeys(filter(_is_address, (normalise_email(record.email) for record in records))))
+def address_of(record: Record) -> str | None:
+    """The target of an ESP: the normalised address."""
+    email = normalise_email(record.email)
+    name, at, host = email.rpartition("@")
+    is_address = name and at and host and not any(letter.isspace() for letter in email)
+    return email if is_address else None
 
 
-def outcomes(work: str, records: Sequence[Record], verdicts: Iterable[tuple[str, Verdict]]) -> Iterator[Outcome]:
-    """One outcome per record, as the verdicts on the addresses come in.
+def targets(records: Sequence[Record], target: Target = address_of) -> list[str]:
+    """What the records are about, each once, in their order."""
+    return list(dict.fromkeys(filter(None, map(target, records))))
+
+
+def outcomes(
+    work: str,
+    records: Sequence[Record],
+    verdicts: Iterable[tuple[str, Verdict]],
+    *,
+    target: Target = address_of,
+) -> Iterator[Outcome]:
+    """One outcome per record, as the verdicts on the targets come in.
 
     Raises:
-        ContractError: an address got no verdict.
+        ContractError: a target got no verdict.
     """
-    waiting: dict[str, list[Record]] = {}
+    waiting: dict[str | None, list[Record]] = {}
     for record in records:
-        waiting.setdefault(normalise_email(record.email), []).append(record)
+        waiting.setdefault(target(record), []).append(record)
     counts: Counter[str] = Counter()
-    for email in [email for email in waiting if not _is_address(email)]:
-        for record in waiting.pop(email):
-            counts["rejected"] += 1
-            yield Outcome(record.key, "rejected", "no usable address")
-    for email, (status, reason) in verdicts:
-        for record in waiting.pop(email, ()):
+    nameless: tuple[None, Verdict] = (None, ("rejected", "no usable address"))
+    for about, (status, reason) in chain([nameless], verdicts):
+        for record in waiting.pop(about, ()):
             counts[status] += 1
             yield Outcome(record.key, status, reason)
     told = " ".join(f"{status}={counts[status]}" for status in _STRENGTH)
     log.info("%s records=%d %s", work, len(records), told)
     if waiting:
-        raise ContractError(f"{work}: {len(waiting)} addresses came back without an outcome")
+        raise ContractError(f"{work}: {len(waiting)} targets came back without an outcome")
 
 
 def push(
-    emails: Sequence[str],
+    wanted: Sequence[str],
     send: Callable[[Sequence[str]], dict[str, Verdict]],
     settled: Callable[[Sequence[str]], set[str]],
     *,
@@ -59,17 +74,17 @@ def push(
     unmentioned: Status,
     otherwise: str,
 ) -> Iterator[tuple[str, Verdict]]:
-    """Sends in bulks and yields a verdict for every address.
+    """Sends in bulks and yields a verdict for every target.
 
-    `settled` reads back which of some addresses are as wanted. Those an answer left out count as
+    `settled` reads back which of some targets are as they should be. Those an answer left out count as
     `unmentioned` when settled and are rejected with the reason `otherwise` when not; those of a lost answer
     are applied or pending. After a lost answer nothing more is sent: the rest is pending.
     """
     is_lost = False
-    for start in range(0, len(emails), bulk):
-        part = emails[start : start + bulk]
+    for start in range(0, len(wanted), bulk):
+        part = wanted[start : start + bulk]
         if is_lost:
-            yield from ((email, ("retry_pending", "not attempted")) for email in part)
+            yield from ((one, ("retry_pending", "not attempted")) for one in part)
             continue
         verdicts: dict[str, Verdict] = {}
         try:
@@ -78,22 +93,17 @@ def push(
             kind = type(error).__name__
             log.warning("a write of %d rows got no answer (%s); reading back", len(part), kind)
             is_lost = True
-        yield from ((email, verdicts[email]) for email in part if email in verdicts)
-        silent = [email for email in part if email not in verdicts]
+        yield from ((one, verdicts[one]) for one in part if one in verdicts)
+        silent = [one for one in part if one not in verdicts]
         good: Verdict = ("applied" if is_lost else unmentioned, None)
         bad: Verdict = ("retry_pending", "no answer") if is_lost else ("rejected", otherwise)
         try:
             fine = settled(silent) if silent else set()
         except (TemporaryApiError, RateLimited):
             is_lost, fine, bad = True, set(), ("retry_pending", "no answer")
-        yield from ((email, good if email in fine else bad) for email in silent)
+        yield from ((one, good if one in fine else bad) for one in silent)
 
 
 def strongest(verdicts: Iterable[Verdict], *, weakest_reason: str) -> Verdict:
-    """What to report of an address that several lists gave a verdict on; `weakest_reason` says least."""
+    """What to report of a target that several lists gave a verdict on; `weakest_reason` says least."""
     return max(verdicts, key=lambda verdict: (_STRENGTH.index(verdict[0]), verdict[1] != weakest_reason))
-
-
-def _is_address(email: str) -> bool:
-    name, at, host = email.rpartition("@")
-    return bool(name and at and host) and not any(letter.isspace() for letter in email)
