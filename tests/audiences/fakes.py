@@ -40,6 +40,7 @@ class FakeDestination:
     def __init__(self, name: str = "mailchimp", *, batch_faults: Iterable[str] = ()) -> None:
         self.name = name
         self.account = name
+        self.sends_attributes = True
         self.contacts: set[str] = set()
         self.refusing: set[str] = set()
         self.marked: set[str] = set()

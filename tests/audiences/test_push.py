@@ -119,6 +119,18 @@ def test_changed_attributes_are_sent_again(warehouse: Warehouse) -> None:
     assert mailchimp.attributes == {"ann@example.com": {"city": "Perm"}, "bob@example.com": {"city": "Omsk"}}
 
 
+def test_attributes_change_nothing_where_nobody_takes_them(warehouse: Warehouse) -> None:
+    """A destination without attributes is not called when only they changed."""
+    warehouse.execute("alter table segments.seg_lapsed add column city text")
+    warehouse.fill_segment("ann@example.com")
+    mailchimp = FakeDestination()
+    mailchimp.sends_attributes = False
+    warehouse.sync_segment(mailchimp)
+    warehouse.execute("update segments.seg_lapsed set city = 'Perm'")
+
+    assert warehouse.sync_segment(mailchimp).planned == 0
+
+
 @pytest.mark.parametrize(("mode", "left"), [("mirror", {"bob@example.com"}), ("upsert", set(PEOPLE[:2]))])
 def test_mode_decides_who_is_removed_for_leaving(warehouse: Warehouse, mode: str, left: set[str]) -> None:
     """Mirror takes out who left the segment, upsert does not."""

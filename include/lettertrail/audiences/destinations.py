@@ -43,6 +43,14 @@ class Releases(Destination, Protocol):
         ...
 
 
+@runtime_checkable
+class TakesAttributes(Protocol):
+    """A destination that stores a segment's extra columns; others get a record's key only."""
+
+    sends_attributes: bool
+    """True when `add_members` sends `Record.attributes` along, also for who is a member already."""
+
+
 class AudienceDestination(Destination, Protocol):
     """Somewhere with named audiences."""
 

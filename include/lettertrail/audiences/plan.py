@@ -124,8 +124,12 @@ def plan_suppressions(connection: Connection, target: Target, *, at: datetime) -
     )
 
 
-def plan_segment(connection: Connection, segment: Segment, target: Target, *, at: datetime) -> Plan:
+def plan_segment(
+    connection: Connection, segment: Segment, target: Target, *, sends_attributes: bool, at: datetime
+) -> Plan:
     """Fills the temporary table `planned` for one segment at one destination.
+
+    Members whose attributes changed are planned again only where the destination takes attributes.
 
     Raises:
         ContractError: when the segment's relation or a mart is missing.
@@ -135,6 +139,7 @@ def plan_segment(connection: Connection, segment: Segment, target: Target, *, at
         "refused_before": at - REFUSED_RETRY_AFTER,
         "mode": segment.mode,
         "segment": segment.name,
+        "sends_attributes": sends_attributes,
         "holdout": round(segment.holdout_pct * 100),
     }
     _start(connection, values)

@@ -24,7 +24,7 @@ import psycopg
 
 from lettertrail.audiences import statements
 from lettertrail.audiences.brake import Hold, Limits, holds
-from lettertrail.audiences.destinations import AudienceDestination, Destination, Releases
+from lettertrail.audiences.destinations import AudienceDestination, Destination, Releases, TakesAttributes
 from lettertrail.audiences.plan import CRM, SUPPRESSIONS, Plan, Target, plan_segment, plan_suppressions
 from lettertrail.audiences.segments import Segment
 from lettertrail.clock import Clock
@@ -137,9 +137,9 @@ def sync_segment(
     if limits is None:
         limits = Limits(max_removed_pct=segment.max_removed_pct, max_removed_rows=segment.max_removed_rows)
     sync = _Sync(target, warehouse_dsn, destination, writes, run_id, clock, dry_run, release_brake, limits)
-    return sync.run(
-        partial(destination.members, segment.audience), partial(plan_segment, segment=segment, target=target)
-    )
+    sends_attributes = isinstance(destination, TakesAttributes) and destination.sends_attributes
+    plan = partial(plan_segment, segment=segment, target=target, sends_attributes=sends_attributes)
+    return sync.run(partial(destination.members, segment.audience), plan)
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ mailable as (
     from raw_esp.contacts
     where esp = %(destination)s
         and account = %(account)s
-        and status in ('subscribed', 'unknown')
+        and status in ('subscribed', 'pending', 'unknown')
         and _deleted_at is null
     group by 1
 
@@ -179,7 +179,10 @@ people as (
 select
     people.record_key,
     people.attributes,
-    case when people.attributes = '{{}}' then 'member' else 'member:' || md5(people.attributes::text) end,
+    case
+        when %(sends_attributes)s and people.attributes <> '{{}}' then 'member:' || md5(people.attributes::text)
+        else 'member'
+    end,
     suppressed.state,
     ('x' || substr(md5(%(segment)s || ':' || people.draw_key), 1, 8))::bit(32)::bigint %% 10000 < %(holdout)s
 from people
@@ -212,7 +215,12 @@ select
 from desired
 left join confirmed using (record_key)
 where %(mode)s <> 'suppress_only'
-    and confirmed.value is distinct from desired.value
+    -- a destination that stopped taking attributes has nothing to be told about them
+    and (
+        confirmed.value is null
+        or confirmed.value in ('add_refused', 'remove_refused')
+        or (desired.value <> 'member' and confirmed.value <> desired.value)
+    )
     and (confirmed.value is distinct from 'add_refused' or confirmed.confirmed_at < %(refused_before)s)
 
 union all
