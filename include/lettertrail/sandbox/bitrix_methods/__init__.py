@@ -1,0 +1,1 @@
+"""The methods of the Bitrix REST sandbox, each a plain function `(portal, params) -> Reply`."""

@@ -1,0 +1,1 @@
+"""The ESPs as local servers: one module or package per ESP, each an ASGI app with state of its own."""

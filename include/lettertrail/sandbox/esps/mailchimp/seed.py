@@ -1,0 +1,270 @@
+"""Fills the account from the simulated world: one audience, its members, the letters sent and what people did."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lettertrail.errors import ConfigurationError
+from lettertrail.sandbox.esps.mailchimp.lists import save_merge_field
+from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, digits, dump, subscriber_hash
+from lettertrail.sandbox.esps.mailchimp.wire import Json, utc_text
+
+if TYPE_CHECKING:
+    from lettertrail.sandbox.world import World
+
+log = logging.getLogger(__name__)
+
+LIST_ID = "a1b2c3d4e5"
+BOUNCE_KINDS = {"hard_bounce": "hard", "soft_bounce": "soft", "failed": "soft"}
+COMPLIANCE = {"unsubscribed": "unsubscribe", "cleaned": "bounce"}
+REASONS = (
+    "None given",
+    "No longer interested",
+    "Didn't sign up for list",
+    "Spammy content",
+    "Inappropriate content",
+)
+MERGE_FIELDS: tuple[Json, ...] = (
+    {"tag": "FNAME", "name": "First Name", "type": "text"},
+    {"tag": "LNAME", "name": "Last Name", "type": "text"},
+    {"tag": "BIRTHDAY", "name": "Birthday", "type": "birthday", "options": {"date_format": "MM/DD"}},
+)
+
+
+def campaign_id(letter: int) -> str:
+    """The id under which a letter of the world is known here."""
+    return f"{letter:010x}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorldMark:
+    """Which world an account was filled from."""
+
+    seed: int
+    scale: float
+    as_of: date
+
+    def __str__(self) -> str:
+        return f"seed={self.seed} scale={self.scale} as_of={self.as_of}"
+
+
+def is_seeded(store: MailchimpStore, mark: WorldMark) -> bool:
+    """Whether the account was filled from this world.
+
+    Raises:
+        ConfigurationError: when it was filled from another one.
+    """
+    before = store.fact("world")
+    if before not in {None, str(mark)}:
+        raise ConfigurationError(
+            f"the Mailchimp sandbox holds the world {before}, not {mark}; empty its state directory"
+        )
+    return before is not None
+
+
+def seed_mailchimp(world: World, store: MailchimpStore) -> bool:
+    """Writes the world into an empty account; an account that was seeded from the same world is left alone.
+
+    Returns:
+        Whether anything was written.
+
+    Raises:
+        ConfigurationError: when the account holds another world.
+    """
+    mark = WorldMark(world.seed, world.scale, world.as_of)
+    if is_seeded(store, mark):
+        return False
+    letters = world.letters[world.letters["channel"] == "mailchimp"]
+    sends = world.sends[world.sends["letter"].isin(letters["letter"])]
+    events = world.events[world.events["send"].isin(sends["send"])]
+    with store.transaction() as db:
+        _audience(store, db, letters)
+        members = _members(db, world.people)
+        _campaigns(db, letters)
+        _sends(db, sends)
+        _events(db, events, sends)
+        store.remember("world", str(mark))
+    log.info(
+        "seeded mailchimp: members=%d campaigns=%d sends=%d events=%d", members, len(letters), len(sends), len(events)
+    )
+    return True
+
+
+def _audience(store: MailchimpStore, db: sqlite3.Connection, letters: pd.DataFrame) -> None:
+    created = min(letters["sent_at"], default=None)
+    created_text = utc_text(created - timedelta(days=30)) if created is not None else store.now()
+    db.execute(
+        "insert into lists (id, web_id, name, date_created, double_optin) values (?, ?, ?, ?, 0)",
+        (LIST_ID, digits(LIST_ID, 6), "Newsletter", created_text),
+    )
+    for number, field in enumerate(MERGE_FIELDS, start=1):
+        save_merge_field(store, LIST_ID, number, field)
+
+
+def _members(db: sqlite3.Connection, people: pd.DataFrame) -> int:
+    """Two people who share an address are one member: the first wins."""
+    rows = (_member(person) for person in _records(people[people["on_mailchimp"]]))
+    before = db.total_changes
+    db.executemany(
+        "insert or ignore into members (list_id, id, email_address, status, compliance, unsubscribe_reason, language, "
+        "merge_fields, ip_signup, ip_opt, timestamp_signup, timestamp_opt, last_changed, unsubscribed_at, source) "
+        "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+    return db.total_changes - before
+
+
+def _member(person: dict[str, Any]) -> tuple[Any, ...]:
+    joined = utc_text(person["created_at"])
+    status = str(person["mailchimp_status"])
+    changed = utc_text(person["mailchimp_changed_at"]) if _given(person["mailchimp_changed_at"]) else joined
+    merge = {
+        "FNAME": _text(person["first_name"]),
+        "LNAME": _text(person["last_name"]),
+        "BIRTHDAY": person["birthday"].strftime("%m/%d") if _given(person["birthday"]) else "",
+    }
+    ip = _address("person", person["person"])
+    left = status == "unsubscribed"
+    return (
+        LIST_ID,
+        subscriber_hash(person["email"]),
+        _text(person["email_as_typed"]).strip() or person["email"],
+        status,
+        COMPLIANCE.get(status),
+        REASONS[int(person["person"]) % len(REASONS)] if left else "",
+        "ru",
+        dump(merge),
+        ip,
+        ip,
+        joined,
+        joined,
+        changed,
+        changed if left else "",
+        "Embed Form",
+    )
+
+
+def _campaigns(db: sqlite3.Connection, letters: pd.DataFrame) -> None:
+    for letter in _records(letters):
+        sent = letter["sent_at"]
+        db.execute(
+            "insert into campaigns (id, web_id, list_id, type, status, title, subject_line, google_analytics, "
+            "create_time, send_time, archive_url) values (?, ?, ?, 'regular', 'sent', ?, ?, ?, ?, ?, ?)",
+            (
+                campaign_id(letter["letter"]),
+                digits(f"campaign{letter['letter']}", 7),
+                LIST_ID,
+                letter["title"],
+                letter["subject"],
+                _text(letter["utm_campaign"]),
+                utc_text(sent - timedelta(hours=20)),
+                utc_text(sent),
+                f"https://sandbox.example/archive/{campaign_id(letter['letter'])}",
+            ),
+        )
+
+
+def _sends(db: sqlite3.Connection, sends: pd.DataFrame) -> None:
+    db.executemany(
+        "insert into sends (send, campaign_id, list_id, email_id, email_address, status, sent_at) "
+        "values (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                int(send["send"]),
+                campaign_id(send["letter"]),
+                LIST_ID,
+                subscriber_hash(send["email"]),
+                send["email"],
+                BOUNCE_KINDS.get(send["outcome"], "sent"),
+                utc_text(send["sent_at"]),
+            )
+            for send in _records(sends)
+        ),
+    )
+    db.executemany(
+        "insert into activity (send, campaign_id, action, type, timestamp) values (?, ?, 'bounce', ?, ?)",
+        (
+            (
+                int(send["send"]),
+                campaign_id(send["letter"]),
+                BOUNCE_KINDS[send["outcome"]],
+                # A refusal comes back some seconds or minutes after the sending.
+                utc_text(send["sent_at"] + timedelta(seconds=5 + int(send["send"]) % 600)),
+            )
+            for send in _records(sends[sends["outcome"].isin(BOUNCE_KINDS)])
+        ),
+    )
+
+
+def _events(db: sqlite3.Connection, events: pd.DataFrame, sends: pd.DataFrame) -> None:
+    merged = events.merge(sends[["send", "letter"]], on="send").sort_values(["occurred_at", "event"])
+    by_kind = dict(list(merged.groupby("kind")))
+    for kind in ("open", "click"):
+        db.executemany(
+            "insert into activity (send, campaign_id, action, timestamp, url, ip, is_proxy) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    int(event["send"]),
+                    campaign_id(event["letter"]),
+                    kind,
+                    utc_text(event["occurred_at"]),
+                    _text(event["url"]) or None if kind == "click" else None,
+                    _address(event["actor"], event["send"]),
+                    int(event["actor"] == "apple_proxy"),
+                )
+                for event in _records(by_kind.get(kind, merged.iloc[:0]))
+            ),
+        )
+    db.executemany(
+        "insert or ignore into unsubscribes (send, campaign_id, timestamp, reason) values (?, ?, ?, ?)",
+        (
+            (
+                int(event["send"]),
+                campaign_id(event["letter"]),
+                utc_text(event["occurred_at"]),
+                REASONS[int(event["send"]) % len(REASONS)],
+            )
+            for event in _records(by_kind.get("unsubscribe", merged.iloc[:0]))
+        ),
+    )
+    complaints = [
+        (int(event["send"]), campaign_id(event["letter"]), utc_text(event["occurred_at"]))
+        for event in _records(by_kind.get("complaint", merged.iloc[:0]))
+    ]
+    db.executemany("insert into abuse_reports (send, campaign_id, date) values (?, ?, ?)", complaints)
+    # A complaint unsubscribes as well, and the API may not undo it.
+    db.executemany(
+        "update members set compliance = 'abuse', status = 'unsubscribed', unsubscribe_reason = 'Abuse complaint', "
+        "last_changed = max(last_changed, ?), unsubscribed_at = ? "
+        "where id = (select email_id from sends where send = ?) and status <> 'cleaned'",
+        [(date, date, send) for send, _, date in complaints],
+    )
+
+
+def _records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    names = list(frame.columns)
+    for row in frame.itertuples(index=False, name=None):
+        yield dict(zip(names, row, strict=True))
+
+
+def _given(value: Any) -> bool:
+    return not (value is None or value is pd.NaT or value is pd.NA or value != value)  # noqa: PLR0124  NaN is not itself
+
+
+def _text(value: Any) -> str:
+    return str(value) if _given(value) else ""
+
+
+def _address(kind: str, number: Any) -> str:
+    """Apple's proxies, a scanner's data centre, or a home line: what each looks like in the activity report."""
+    low, high = int(number) % 250 + 1, int(number) // 250 % 250 + 1
+    networks = {"apple_proxy": "17.58", "scanner": "40.94"}
+    return f"{networks.get(kind, '95.31')}.{high}.{low}"
