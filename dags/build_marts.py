@@ -1,0 +1,56 @@
+"""
+### build_marts: from raw tables to marts and segments, between two quality doors
+
+**What.** Door 1 (Great Expectations on raw) → dbt, one task per layer, with all its tests → door 2 (Great Expectations
+on the segments). Nothing passes a closed door: the asset `marts` is only announced when everything held.
+
+**When.** As soon as the site and every ESP account are freshly copied; at a quarter to the hour with what there is, so
+that one silent service cannot stop the figures of the others.
+
+**Who cares.** Analysts and dashboards (`marts`), and `sync_suppressions`.
+
+**If it fails.** A door: open Data Docs (`<state dir>/gx/uncommitted/data_docs/local_site/index.html`) or
+`ops.quality_checks`. A dbt test: the task's log ends with the failing test; its compiled SQL shows the rows.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import AssetAll, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag, task
+
+from lettertrail.airflow import tasks
+from lettertrail.airflow.accounts import esp_conn_ids
+from lettertrail.airflow.assets import MARTS, RAW_BITRIX, raw_esp
+from lettertrail.airflow.dbt import build_layer
+from lettertrail.airflow.failures import DEFAULT_ARGS
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("45 * * * *", timezone="UTC"),
+        assets=AssetAll(RAW_BITRIX, *(raw_esp(account) for account in esp_conn_ids())),
+    ),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=3),
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    tags=["build", "dbt"],
+)
+def build_marts() -> None:
+    door = task(tasks.check_door)
+    chain(
+        [
+            door.override(task_id="check_raw_bitrix")("raw_bitrix"),
+            door.override(task_id="check_raw_esp")("raw_esp"),
+        ],
+        build_layer("staging"),
+        build_layer("intermediate"),
+        build_layer("marts"),
+        build_layer("segments", callback=tasks.publish_segments),
+        door.override(task_id="check_segments", outlets=[MARTS])("segments"),
+    )
+
+
+build_marts()

@@ -1,0 +1,50 @@
+"""
+### sync_suppressions: tell every system who must not be written to
+
+**What.** `dim_suppression` against what each destination has confirmed; only the difference is sent. A push can add an
+opt-out, never take one away at an ESP. In Bitrix it is the contact's field `UF_CRM_EMAIL_MARKETING`.
+
+**When.** After every `build_marts`, always before `sync_segments`.
+
+**Who cares.** Everyone who has unsubscribed, and the domain's reputation.
+
+**If it fails.** Nothing is lost: the next run plans from what was confirmed. `ops.sync_runs` has the sums,
+`ops.sync_records` the outcome of every record. `BrakeApplied` says which limit held; start by hand with
+`release_brake` to let it through.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import dag, task
+
+from lettertrail.airflow import tasks
+from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, esp_conn_ids
+from lettertrail.airflow.assets import MARTS, SUPPRESSIONS_SYNCED
+from lettertrail.airflow.failures import DEFAULT_ARGS
+from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
+
+
+@dag(
+    schedule=[MARTS],
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=2),
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    tags=["sync", "suppression"],
+    params={"dry_run": DRY_RUN, "release_brake": RELEASE_BRAKE},
+    render_template_as_native_obj=True,
+)
+def sync_suppressions() -> None:
+    pushes = [
+        task(task_id=f"suppress_{conn_id}")(tasks.sync_suppressions)(
+            conn_id, dry_run="{{ params.dry_run }}", release_brake="{{ params.release_brake }}"
+        )
+        for conn_id in (*esp_conn_ids(), BITRIX24)
+    ]
+    pushes >> task(task_id="check_ledger", outlets=[SUPPRESSIONS_SYNCED])(tasks.check_ledger)(WAREHOUSE_SYNC)
+
+
+sync_suppressions()

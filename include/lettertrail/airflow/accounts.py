@@ -1,0 +1,24 @@
+"""Connection ids. Light on purpose: DAG files are parsed often and need no client for this.
+
+warehouse    postgres    host, port, login, password, schema (the database)
+bitrix       mysql       the site's database, through a read-only account
+bitrix24     bitrix24    the incoming webhook: host = its address without user and secret, login = the user's id,
+                         password = the secret
+<esp>        <esp>       one per ESP account: `mailchimp`, a second one `mailchimp__b2b`
+"""
+
+from __future__ import annotations
+
+from lettertrail import esps
+from lettertrail.settings import Settings
+
+WAREHOUSE_LOADER = "warehouse_loader"
+WAREHOUSE_DBT = "warehouse_dbt"
+WAREHOUSE_SYNC = "warehouse_sync"
+BITRIX = "bitrix"
+BITRIX24 = "bitrix24"
+
+
+def esp_conn_ids() -> tuple[str, ...]:
+    """Connection ids of the ESP accounts in use: `LETTERTRAIL_ESP_ACCOUNTS`, or one per adapter."""
+    return Settings.from_env().esp_accounts or esps.names()

@@ -1,0 +1,22 @@
+"""The assets that link the DAGs: each leg starts when the one before it has told the truth."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+RAW_BITRIX = Asset(name="raw_bitrix", uri="lettertrail://warehouse/raw_bitrix")
+"""Every Bitrix table of the catalog was copied and the ledger balances."""
+
+MARTS = Asset(name="marts", uri="lettertrail://warehouse/marts")
+"""Both doors and all dbt tests passed; marts and segments are of this run."""
+
+SUPPRESSIONS_SYNCED = Asset(name="suppressions_synced", uri="lettertrail://activation/suppressions")
+"""Every destination has confirmed who must not be written to."""
+
+SEGMENTS_SYNCED = Asset(name="segments_synced", uri="lettertrail://activation/segments")
+"""Every published segment was planned and pushed."""
+
+
+def raw_esp(conn_id: str) -> Asset:
+    """The asset of one ESP account, for example `raw_esp__mailchimp`."""
+    return Asset(name=f"raw_esp__{conn_id}", uri=f"lettertrail://warehouse/raw_esp/{conn_id}")

@@ -1,0 +1,156 @@
+"""The task bodies: each resolves connections, calls the product and returns a small summary.
+
+A summary is counts and names, never rows: it ends in XCom, which many can read. The heavy imports happen inside the
+functions, so that parsing a DAG file stays quick.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import get_current_context
+
+from lettertrail import esps
+from lettertrail.airflow.accounts import WAREHOUSE_LOADER, WAREHOUSE_SYNC, esp_conn_ids
+from lettertrail.clock import fixed_clock, system_clock
+from lettertrail.settings import Settings
+
+if TYPE_CHECKING:
+    from lettertrail.warehouse.load import LoadResult
+
+
+def run_label() -> str:
+    """`<dag id>/<run id>`: what ties a ledger row to the run that wrote it."""
+    context = get_current_context()
+    return f"{context['dag'].dag_id}/{context['run_id']}"
+
+
+def run_moment() -> datetime:
+    """The run's time. Runs triggered by an asset have no logical date, so it is `run_after`."""
+    moment = get_current_context()["dag_run"].run_after
+    if not isinstance(moment, datetime):
+        raise TypeError("the DAG run carries no run_after")
+    return moment
+
+
+def load_bitrix_table(table: str) -> dict[str, Any]:
+    """Copies one table of the catalog; see `lettertrail.warehouse.load.load_table`."""
+    from lettertrail.airflow.connections import bitrix_source, warehouse_dsn
+    from lettertrail.bitrix.catalog import load_catalog
+    from lettertrail.warehouse.load import load_table
+
+    entry = next(entry for entry in load_catalog() if entry.name == table)
+    result = load_table(bitrix_source(), entry, warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock)
+    return _summary(result)
+
+
+def load_esp_account(conn_id: str, since: str | None = None) -> list[dict[str, Any]]:
+    """Copies campaigns, contacts and events of one ESP account; `since` (ISO time) re-reads a window."""
+    from lettertrail.airflow.connections import esp_account, warehouse_dsn
+    from lettertrail.warehouse.load_esp import load_account
+
+    start = datetime.fromisoformat(since) if since else None
+    results = load_account(
+        esp_account(conn_id), warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock, since=start
+    )
+    return [_summary(result) for result in results]
+
+
+def check_ledger(conn_id: str) -> None:
+    """Fails the run when its ledger rows do not add up."""
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.warehouse.ledger import check_balance
+
+    check_balance(warehouse_dsn(conn_id), run_id=run_label())
+
+
+def check_door(door: str) -> dict[str, Any]:
+    """Runs the Great Expectations suites of a door (`raw_bitrix`, `raw_esp` or `segments`)."""
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.expectations.door import check_door as check
+
+    result = check(
+        door,
+        warehouse_dsn=warehouse_dsn(WAREHOUSE_SYNC if door == "segments" else WAREHOUSE_LOADER),
+        gx_root=Settings.from_env().state_dir / "gx",
+        run_id=run_label(),
+        clock=fixed_clock(run_moment()),
+    )
+    return {"suites": result.suites, "evaluated": result.evaluated}
+
+
+def publish_segments(project_dir: str, **_: object) -> None:
+    """Cosmos' callback after the segments are built: the manifest of that very build says where each one goes."""
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.audiences.segments import publish
+
+    manifest = json.loads((Path(project_dir) / "target" / "manifest.json").read_text(encoding="utf-8"))
+    publish(manifest, warehouse_dsn(WAREHOUSE_SYNC), at=run_moment())
+
+
+def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
+    """Tells one destination who must not be written to."""
+    from lettertrail.airflow.connections import destination, warehouse_dsn
+    from lettertrail.audiences.push import sync_suppressions as sync
+
+    result = sync(
+        destination(conn_id),
+        warehouse_dsn(WAREHOUSE_SYNC),
+        run_id=run_label(),
+        clock=system_clock,
+        dry_run=dry_run,
+        release_brake=release_brake,
+    )
+    return asdict(result)
+
+
+def list_segment_syncs() -> list[dict[str, str]]:
+    """One entry per published segment and destination account: what `sync_segment` is mapped over."""
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.audiences.segments import read_published
+
+    accounts = esp_conn_ids()
+    return [
+        {"segment": segment.name, "conn_id": conn_id}
+        for segment in read_published(warehouse_dsn(WAREHOUSE_SYNC))
+        for conn_id in accounts
+        if {conn_id, esps.adapter_name(conn_id)} & set(segment.destinations)
+    ]
+
+
+def sync_segment(segment: str, conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
+    """Plans, brakes and pushes one segment to one destination."""
+    from lettertrail.airflow.connections import esp_account, warehouse_dsn
+    from lettertrail.audiences.push import sync_segment as sync
+    from lettertrail.audiences.segments import read_published
+
+    dsn = warehouse_dsn(WAREHOUSE_SYNC)
+    published = next(item for item in read_published(dsn) if item.name == segment)
+    result = sync(
+        published,
+        esp_account(conn_id),
+        dsn,
+        run_id=run_label(),
+        clock=system_clock,
+        dry_run=dry_run,
+        release_brake=release_brake,
+    )
+    return asdict(result)
+
+
+def write_report() -> str:
+    """Writes the static report and returns its path."""
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.report import write_report as write
+
+    path = Settings.from_env().state_dir / "report" / "index.html"
+    write(warehouse_dsn(WAREHOUSE_SYNC), path, at=run_moment())
+    return str(path)
+
+
+def _summary(result: LoadResult) -> dict[str, Any]:
+    return asdict(result)
