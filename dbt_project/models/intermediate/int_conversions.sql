@@ -72,7 +72,7 @@ leads_created as (
         cast(leads.lead_id as bigint) as source_id,
         people_crm_cards.person_id,
         leads.created_at as converted_at,
-        coalesce(leads.amount, 0) as amount
+        cast(coalesce(leads.amount, 0) as numeric(18, 2)) as amount
 
     from leads
     left join people_crm_cards
@@ -93,7 +93,7 @@ deals_won as (
             lead_people.person_id
         ) as person_id,
         coalesce(last_wins.changed_at, deals.moved_at, deals.close_date_at) as converted_at,
-        coalesce(deals.amount, 0) as amount
+        cast(coalesce(deals.amount, 0) as numeric(18, 2)) as amount
 
     from deals
     left join last_wins

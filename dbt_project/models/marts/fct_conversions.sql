@@ -4,6 +4,6 @@ select
     source_id,
     person_id,
     converted_at,
-    cast(amount as numeric(18, 2)) as amount
+    amount
 
 from {{ ref('int_conversions') }}
