@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -23,9 +25,21 @@ WORLD_AS_OF = date(2026, 11, 1)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def server_dir() -> Iterator[Path]:
+    """Where the database servers of the session live.
+
+    Not below pytest's own temporary directory: every pytest that starts sets that one back to 0700, which takes a
+    running server, under root another user than we, away from its files.
+    """
+    with tempfile.TemporaryDirectory(prefix="lettertrail-tests-") as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_dir: Path) -> Iterator[EmbeddedPostgres]:
     """A running embedded server with a migrated template database."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", durable=False)
+    server = EmbeddedPostgres(server_dir / "postgres", durable=False)
     server.start()
     try:
         migrate(server.ensure_database(TEMPLATE))
@@ -47,11 +61,11 @@ def warehouse_dsn(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+def mariadb(server_dir: Path) -> Iterator[MariaDb]:
     """A running MariaDB server. Without mariadbd this fails with the name of the Debian package."""
     from lettertrail.sandbox.mariadb import MariaDb  # noqa: PLC0415  # most tests need no sample site
 
-    server = MariaDb(tmp_path_factory.mktemp("mariadb") / "data")
+    server = MariaDb(server_dir / "mariadb")
     server.start()
     try:
         yield server

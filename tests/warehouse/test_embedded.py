@@ -14,9 +14,9 @@ from lettertrail.warehouse.embedded import EmbeddedPostgres
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def server(server_dir: Path, request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
     """A stopped server that is stopped again afterwards."""
-    server = EmbeddedPostgres(tmp_path / "postgres", durable=False)
+    server = EmbeddedPostgres(server_dir / request.node.name, durable=False)
     yield server
     server.stop()
 
@@ -55,11 +55,11 @@ def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:
         psycopg.connect(f"postgresql://postgres:wrong@127.0.0.1:{server.port}/postgres")
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
+def test_a_taken_port_is_named(server_dir: Path) -> None:
     """Two installations must not end up on one port."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"port {port}"):
-            EmbeddedPostgres(tmp_path / "postgres", port).start()
+            EmbeddedPostgres(server_dir / "taken", port).start()

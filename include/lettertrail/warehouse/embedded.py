@@ -107,7 +107,10 @@ class EmbeddedPostgres:
         try:
             self._control("start", "-w", "-t", "60", "-l", str(log_file), "-o", arguments, account=account)
         except subprocess.CalledProcessError as error:
-            raise ConfigurationError(f"the embedded PostgreSQL did not start; see {log_file}") from error
+            said = log_file.read_text(encoding="utf-8").splitlines()[-3:] if log_file.exists() else []
+            raise ConfigurationError(
+                f"the embedded PostgreSQL did not start; see {log_file}: {' | '.join(said)}"
+            ) from error
         self._port = port
         log.info("embedded PostgreSQL started on port %s", port)
 

@@ -36,6 +36,8 @@ grant select, insert, update, delete on all tables in schema raw_bitrix, raw_esp
 grant usage, create on schema ops to lettertrail_loader;
 grant select, insert on ops.loads, ops.quarantine, ops.verifications, ops.quality_checks to lettertrail_loader;
 grant select, insert, update on ops.cursors to lettertrail_loader;
+-- a load takes its number first: its rows carry it
+grant usage on sequence ops.loads_load_id_seq to lettertrail_loader;
 grant select on ops.migrations to lettertrail_loader;
 
 -- lettertrail_dbt: reads raw_*, owns its own schemas.
