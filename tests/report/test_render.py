@@ -122,7 +122,7 @@ def test_no_address_reaches_the_page(page: str) -> None:
 def test_figures_are_those_of_the_data(page: str) -> None:
     """Tiles, rates and credits say what the small warehouse holds."""
     text = Page(page).text
-    assert f"Letters brought 1{THIN}000{NBSP}₽, 66.7{NBSP}% of what was won" in text
+    assert f"Letters are credited with 1{THIN}000{NBSP}₽, 66.7{NBSP}% of what was won" in text
     assert f"Won revenue 1{THIN}500{NBSP}₽ 2 won deals" in text
     assert "People written to 2 140 messages sent" in text
     assert "Suppressed people 2 3 addresses" in text
@@ -130,14 +130,14 @@ def test_figures_are_those_of_the_data(page: str) -> None:
     assert f"42 30.0{NBSP}% of delivered" in text
     assert f"Of 65 openers 42 (64.6{NBSP}%) are people" in text
     assert "120 joined and 26 left; 60 are active now" in text
-    assert f"4{THIN}003 rows of 1 tables" in text
+    assert f"4{THIN}003 rows of 1 tables were copied" in text
 
 
 def test_a_rate_that_was_not_tracked_is_a_dash(page: str) -> None:
     """Not tracked is not zero: the letter without rates shows dashes."""
     row = page[page.index('title="Ask [address]"', page.index('<table class="letters">')) :]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", row[: row.index("</tr>")])
-    assert cells[5:8] == ["–", "–", "–"]
+    assert cells[3:6] == ["–", "–", "–"]
 
 
 def test_each_model_ranks_the_letters_for_itself(page: str) -> None:

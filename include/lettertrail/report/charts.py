@@ -21,7 +21,7 @@ NARROW_LABELS = 6
 BAR_SHARE = 0.66
 """Part of a month's slot its column fills."""
 
-LEAST_SEEN = 0.3
+LEAST_SEEN = 0.6
 """Percent of the plot: a part that is not zero must not vanish beside a huge one."""
 
 WIDEST_BAR = 6.0

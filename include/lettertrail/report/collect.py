@@ -49,6 +49,7 @@ LIST_GROWTH = "marts.mart_list_growth"
 SUPPRESSION = "marts.dim_suppression"
 SYNC_RUNS = "ops.sync_runs"
 LOADS = "ops.loads"
+VERIFICATIONS = "ops.verifications"
 QUALITY = "ops.quality_checks"
 
 RELATIONS = (
@@ -61,6 +62,7 @@ RELATIONS = (
     SUPPRESSION,
     SYNC_RUNS,
     LOADS,
+    VERIFICATIONS,
     QUALITY,
 )
 """Every relation the report reads."""
@@ -398,16 +400,24 @@ def _loads(reader: _Reader) -> tuple[Load, ...]:
                 row_number() over (partition by target order by finished_at desc, load_id desc) as newest
             from ops.loads
             where finished_at is not null
+        ),
+
+        verified as (
+            select distinct on (target) target, finished_at as verified_at, differing as differing_ranges
+            from ops.verifications
+            order by target, finished_at desc, verification_id desc
         )
 
         select target, coalesce(strategy, '') as strategy, loads, rows_copied, coalesce(read, 0) as read,
             coalesce(inserted, 0) as inserted, coalesce(updated, 0) as updated,
-            coalesce(deleted, 0) as deleted, coalesce(quarantined, 0) as quarantined, finished_at
+            coalesce(deleted, 0) as deleted, coalesce(quarantined, 0) as quarantined, finished_at,
+            verified_at, differing_ranges
         from finished
+        left join verified using (target)
         where newest = 1
         order by target
         """,
-        of=(LOADS,),
+        of=(LOADS, VERIFICATIONS),
     )
     return tuple(Load(**row) for row in rows)
 

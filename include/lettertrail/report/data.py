@@ -169,6 +169,10 @@ class Load:
     deleted: int
     quarantined: int
     finished_at: datetime
+    verified_at: datetime | None
+    """When the copy was last compared with its source."""
+    differing_ranges: int | None
+    """Key ranges that comparison found different (and had read again)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,11 +91,11 @@ def month(moment: date) -> str:
 
 
 def minute(moment: datetime | None) -> str:
-    """'3 Nov 2026, 14:05 UTC'."""
+    """'3 Nov 2026, 14:05', in UTC."""
     if moment is None:
         return NOTHING
     in_utc = moment.astimezone(UTC)
-    return f"{day(in_utc)}, {in_utc:%H:%M}{NBSP}UTC"
+    return f"{day(in_utc)}, {in_utc:%H:%M}"
 
 
 def age(moment: datetime, *, at: datetime) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from lettertrail.report import charts, format
 from lettertrail.report.collect import RECENT_RUNS, collect
 from lettertrail.report.data import MODELS, FunnelStage, Letter, ListMonth, OpensMonth, ReportData, SuppressionCount
+from lettertrail.report.format import Number
 from lettertrail.report.truth import TruthComparison
 
 log = logging.getLogger(__name__)
@@ -102,18 +103,18 @@ def render(data: ReportData, *, truth: TruthComparison | None = None) -> str:
         data: from `collect`.
         truth: draws the panel "recovered versus true"; only a sample site knows its truth.
     """
+    sources = _sources(data)
     template = _environment(data).get_template("report.html.j2")
     return template.render(
         data=data,
         truth=truth,
         models=MODELS,
         top=_top_letters(data.letters),
-        funnel=_funnel(data.funnel),
-        funnel_sources=_sources(stage.by_source for stage in data.funnel),
+        sources=sources,
+        funnel=_funnel(data.funnel, sources),
         opens=_opens(data.opens),
         growth=_growth(data.list_growth),
-        suppression=_suppression(data.suppression),
-        suppression_sources=sorted({count.source for count in data.suppression}),
+        suppression=_suppression(data.suppression, sources),
         recent_runs=RECENT_RUNS,
         truth_bars=None if truth is None else _truth_bars(truth),
     )
@@ -198,21 +199,19 @@ def _letter_bar(letter: Letter, model: str, longest: Decimal) -> LetterBar:
     )
 
 
-def _funnel(stages: Sequence[FunnelStage]) -> list[StageBar]:
+def _funnel(stages: Sequence[FunnelStage], sources: Sequence[str]) -> list[StageBar]:
     totals = {stage.stage: stage.total for stage in stages}
     longest = max(totals.values(), default=Decimal(0))
-    sources = _sources(stage.by_source for stage in stages)
     bars = []
     before: str | None = None
     for stage in stages:
         known = FUNNEL_STAGES.get(stage.stage)
         base = known.base if known else before
-        parts = {f"s{sources.index(source)}": value for source, value in stage.by_source.items()}
         bars.append(
             StageBar(
                 name=known.name if known else format.words(stage.stage),
                 stage=stage,
-                segments=charts.bar(parts, longest=longest),
+                segments=charts.bar(_by_source(stage.by_source, sources), longest=longest),
                 rate=format.share(stage.total, totals.get(base)) if base else None,
                 rate_of=known.rate if known else f"of {format.words(before or '')}",
             )
@@ -221,8 +220,15 @@ def _funnel(stages: Sequence[FunnelStage]) -> list[StageBar]:
     return bars
 
 
-def _sources(groups: Iterable[Iterable[str]]) -> list[str]:
-    return sorted({source for group in groups for source in group})
+def _sources(data: ReportData) -> list[str]:
+    """Every source on the page; its place decides its colour, so a source looks the same in all charts."""
+    in_funnel = {source for stage in data.funnel for source in stage.by_source}
+    return sorted({letter.source for letter in data.letters} | in_funnel | {row.source for row in data.suppression})
+
+
+def _by_source(values: Mapping[str, Number], sources: Sequence[str]) -> dict[str, Number]:
+    """The parts of a bar, named after the colours of the sources."""
+    return {f"s{place}": values[source] for place, source in enumerate(sources) if source in values}
 
 
 def _opens(months: Sequence[OpensMonth]) -> charts.ColumnChart | None:
@@ -262,20 +268,20 @@ def _growth(months: Sequence[ListMonth]) -> charts.ColumnChart | None:
     )
 
 
-def _suppression(counts: Sequence[SuppressionCount]) -> list[SuppressionRow]:
+def _suppression(counts: Sequence[SuppressionCount], sources: Sequence[str]) -> list[SuppressionRow]:
     by_state: dict[str, dict[str, int]] = {}
     for count in counts:
         by_state.setdefault(count.state, {})[count.source] = count.addresses
-    longest = max((sum(sources.values()) for sources in by_state.values()), default=0)
+    longest = max((sum(values.values()) for values in by_state.values()), default=0)
     rank = {state: place for place, state in enumerate(SUPPRESSION_STATES)}
     return [
         SuppressionRow(
             state=state,
-            by_source=sources,
-            total=sum(sources.values()),
-            segments=charts.bar({"main": sum(sources.values())}, longest=longest),
+            by_source=values,
+            total=sum(values.values()),
+            segments=charts.bar(_by_source(values, sources), longest=longest),
         )
-        for state, sources in sorted(by_state.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
+        for state, values in sorted(by_state.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
     ]
 
 
