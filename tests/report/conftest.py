@@ -108,7 +108,7 @@ def _conversions() -> list[dict[str, Any]]:
         {
             "conversion_id": conversion,
             "conversion_type": conversion.partition(":")[0],
-            "source_id": conversion.partition(":")[2],
+            "source_id": int(conversion.partition(":")[2]),
             "person_id": "p1",
             "converted_at": AT,
             "amount": amount,

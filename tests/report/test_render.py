@@ -16,7 +16,9 @@ from tests.report.conftest import AT
 from lettertrail.errors import ContractError
 from lettertrail.report import collect, render, write_report
 from lettertrail.report.format import NBSP, THIN
+from lettertrail.report.render import FUNNEL_STAGES
 from lettertrail.report.truth import Recovery, TruthComparison, TypeComparison
+from lettertrail.settings import DBT_PROJECT_DIR
 
 VOID = {"meta", "link", "br", "input", "img", "hr"}
 REFERENCES = {"src", "href", "xlink:href", "srcset", "action", "formaction", "data", "poster"}
@@ -131,6 +133,12 @@ def test_figures_are_those_of_the_data(page: str) -> None:
     assert f"Of 65 openers 42 (64.6{NBSP}%) are people" in text
     assert "120 joined and 26 left; 60 are active now" in text
     assert f"4{THIN}003 rows of 1 tables were copied" in text
+
+
+def test_funnel_stages_are_those_of_the_model() -> None:
+    """A stage renamed in dbt would quietly lose its denominator; here it is noticed."""
+    model = (DBT_PROJECT_DIR / "models" / "marts" / "mart_funnel.sql").read_text(encoding="utf-8")
+    assert re.findall(r"\('([a-z ]+)', '\w+'\)", model) == list(FUNNEL_STAGES)
 
 
 def test_a_rate_that_was_not_tracked_is_a_dash(page: str) -> None:
