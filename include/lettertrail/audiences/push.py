@@ -32,13 +32,13 @@ from lettertrail.errors import (
     BrakeApplied,
     ConfigurationError,
     ContractError,
+    LedgerImbalance,
     LetterTrailError,
     RateLimited,
     TemporaryApiError,
 )
 from lettertrail.esps.port import Outcome, Record
 from lettertrail.warehouse.connect import Connection, connect
-from lettertrail.warehouse.ledger import check_balance
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,6 @@ class _Sync:
             result.held,
             self.dry_run,
         )
-        check_balance(self.warehouse_dsn, run_id=self.run_id)
         if fault is not None:
             raise fault
         self._raise_unfinished(result)
@@ -198,8 +197,7 @@ class _Sync:
     def _settle(self, connection: Connection, present: Callable[[], Iterable[str]]) -> None:
         """Ends runs that died, and on the first run adopts what the destination already has."""
         values = {**self.target.as_values(), "at": self.clock()}
-        closed = connection.execute(statements.CLOSE_RUNS, values).rowcount
-        if closed:
+        if closed := self._close_runs(connection):
             log.warning("%s unfinished runs closed=%s", self.target, closed)
         row = connection.execute(statements.IS_FIRST_RUN, values).fetchone()
         if row is None or not row[0]:
@@ -330,7 +328,7 @@ class _Sync:
         self.calls_made += len(calls)
 
     def _close(self, connection: Connection, sync_run_id: int) -> SyncResult:
-        connection.execute(statements.CLOSE_RUNS, {**self.target.as_values(), "at": self.clock()})
+        self._close_runs(connection)
         row: tuple[Any, ...] | None = connection.execute(statements.RUN_COUNTS, [sync_run_id]).fetchone()
         assert row is not None
         return SyncResult(
@@ -341,6 +339,18 @@ class _Sync:
             self.dry_run,
             *row,
         )
+
+    def _close_runs(self, connection: Connection) -> int:
+        """Sums up what is still open of this target, which only we may push now.
+
+        Raises:
+            LedgerImbalance: records and plan differ; `ops.sync_runs` refuses such a row.
+        """
+        values = {**self.target.as_values(), "at": self.clock()}
+        try:
+            return connection.execute(statements.CLOSE_RUNS, values).rowcount
+        except psycopg.errors.CheckViolation:
+            raise LedgerImbalance(f"{self.target}: a sync run's records do not add up to what was planned") from None
 
     def _raise_unfinished(self, result: SyncResult) -> None:
         if result.retry_pending:
