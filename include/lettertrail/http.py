@@ -236,7 +236,7 @@ class RestClient:
             answer = self._exchange(method, url, path, params=params, body=body)
             if is_write:
                 status = answer.status if isinstance(answer, Answer | ApiError) else None
-                self._calls.append(Call(method, path, status, records))
+                self._calls.append(Call(method, _loggable(path), status, records))
             return self._value(answer)
 
         def is_worth_repeating(error: BaseException) -> bool:
@@ -276,12 +276,14 @@ class RestClient:
         """
         how = paging or OffsetPaging()
         seen: set[object] = set()
-        offset, back = 0, how.overlap
+        overlap = min(how.overlap, how.size // 2)
+        offset = reached = 0
+        back = overlap
         while True:
             asked = {**(params or {}), how.size_param: how.size, how.offset_param: how.first + offset}
             page, total = self._page(path, rows, asked, how)
             keys = self._keys(path, page, key)
-            if how.overlap and offset and keys and keys[0] not in seen:
+            if 0 < offset < reached and (not keys or keys[0] not in seen):
                 back = min(back * 4, offset)
                 offset -= back
                 continue
@@ -294,7 +296,7 @@ class RestClient:
                 return
             if total is not None and reached >= total:
                 return
-            back = how.overlap
+            back = overlap
             offset = max(reached - back, offset + 1)
 
     def drain_calls(self) -> list[Call]:
