@@ -6,7 +6,7 @@ Nothing is interpreted: a word that is not in a table becomes `unknown` and stay
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -23,8 +23,6 @@ from lettertrail.esps.port import (
 )
 
 Row = Mapping[str, Any]
-Unroll = Callable[[Row, Row], Iterator[Event]]
-"""Turns a campaign and one row of one of its reports into events."""
 
 CONTACT_STATUSES: Mapping[str, ContactStatus] = {word: word for word in get_args(ContactStatus) if word != "unknown"}
 CAMPAIGN_STATUSES = frozenset({"save", "paused", "schedule", "sending", "sent", "canceled", "canceling", "archived"})
@@ -33,8 +31,8 @@ MAILABLE = frozenset({"subscribed", "pending"})
 BOUNCE_KINDS: Mapping[str, BounceKind] = {"hard": "hard", "soft": "soft"}
 ACTIVITIES: Mapping[str, EventType | None] = {
     "click": "clicked",
+    "bounce": "bounced",
     "open": None,  # open-details has the same open with its proxy flag
-    "bounce": None,  # sent-to has it
 }
 REFUSALS = {
     "compliance state": "Member In Compliance State",
@@ -77,11 +75,25 @@ def contact(row: Row, list_id: str) -> Contact:
     )
 
 
-def sent(letter: Row, row: Row) -> Iterator[Event]:
-    """`sent-to`: everyone it went to, and who bounced. It has no times, so both are dated with the letter."""
+def sent_at(letter: Row) -> datetime:
+    """When a letter went out.
+
+    Raises:
+        ContractError: a letter that was sent has no time.
+    """
     at = _time(need(letter, "send_time"))
+    if at is None:
+        raise ContractError("mailchimp: a sent campaign has no send_time")
+    return at
+
+
+def sent(letter: Row, row: Row, *, dated: Collection[str]) -> Iterator[Event]:
+    """`sent-to`: everyone it went to, dated with the letter, and the bounces that no activity has `dated`."""
+    at = sent_at(letter)
     yield _event(letter, row, "sent", at)
     word = str(row.get("status"))
+    if word in BOUNCE_KINDS and row["email_id"] in dated:
+        return
     if word in BOUNCE_KINDS:
         yield _event(letter, row, "bounced", at, bounce_kind=BOUNCE_KINDS[word])
     elif word != "sent":
@@ -96,12 +108,15 @@ def opened(letter: Row, row: Row) -> Iterator[Event]:
 
 
 def active(letter: Row, row: Row) -> Iterator[Event]:
-    """`email-activity`: clicks, and whatever we have no word for."""
+    """`email-activity`: clicks, bounces, and whatever we have no word for."""
     for nth, did in _numbered(row.get("activity", ())):
-        word, at, url = did.get("action"), _time(need(did, "timestamp")), did.get("url") or None
-        kind = ACTIVITIES.get(str(word), "unknown")
-        if kind is not None:
-            reason = str(word) if kind == "unknown" else None
+        word, at, url = str(did.get("action")), _time(need(did, "timestamp")), did.get("url") or None
+        kind = ACTIVITIES.get(word, "unknown")
+        if kind == "bounced":
+            bounce = BOUNCE_KINDS.get(str(did.get("type")))
+            yield _event(letter, row, kind, at, bounce_kind=bounce, payload=did)
+        elif kind is not None:
+            reason = word if kind == "unknown" else None
             yield _event(letter, row, kind, at, nth=nth, url=url, reason=reason, payload=did)
 
 
@@ -128,10 +143,13 @@ def _event(
     reason: str | None = None,
     payload: Row | None = None,
 ) -> Event:
-    """One event. What may be corrected later (proxy flag, bounce kind, reason) is no part of its identity."""
-    word = reason if kind == "unknown" else None
+    """One event. What may be corrected later (proxy flag, bounce kind, reason) is no part of its identity.
+
+    A letter bounces once per recipient, and two reports tell of it, one without the time: no time in its identity.
+    """
+    word, when = reason if kind == "unknown" else None, None if kind == "bounced" else at
     return Event(
-        external_id=event_id(need(letter, "id"), need(row, "email_id"), kind, word, at, url, nth),
+        external_id=event_id(need(letter, "id"), need(row, "email_id"), kind, word, when, url, nth),
         campaign_id=letter["id"],
         contact_id=f"{need(row, 'list_id')}:{row['email_id']}",
         email=normalise_email(need(row, "email_address")),

@@ -5,9 +5,9 @@ Limits:  10 simultaneous connections per user over all programs; lists page by a
          changes by at most 500. No requests-per-minute figure and no Retry-After; at high volume 429 or 403 may come
          without a body.
 Reading: a member's id is the MD5 of the lower-cased address, so it changes with the address. Opens are read from
-         `open-details` (the only place that marks proxy opens), clicks from `email-activity`, and the three reports
-         that know no `since` (`sent-to`, `unsubscribed`, `abuse-reports`) in full on every run. `sent-to` has no
-         times: a send and a bounce are dated with the letter.
+         `open-details` (the only place that marks proxy opens), clicks and bounces from `email-activity`. The
+         reports without `since` are read in full: `unsubscribed` and `abuse-reports` on every run, `sent-to` for a
+         week, after which nothing in it changes. `sent-to` has no times: a send is dated with the letter.
 Writing: a bulk answer is 200 also when rows failed. `update_existing` with status `subscribed` would undo an opt-out
          that came through the API, so this module never sends the two together.
 Options: `list_id` (one audience only; needed for segments when the account has several), `add_missing` (true: create
@@ -41,7 +41,6 @@ from lettertrail.esps._mailchimp_rows import (
     REFUSALS,
     UNSENT,
     Row,
-    Unroll,
     active,
     campaign,
     complained,
@@ -50,6 +49,7 @@ from lettertrail.esps._mailchimp_rows import (
     row_id,
     row_key,
     sent,
+    sent_at,
     spelled,
     unsubscribed,
 )
@@ -74,6 +74,7 @@ BULK = 500
 PAGE = 1000
 CONTACT_OVERLAP = timedelta(hours=1)
 EVENT_OVERLAP = timedelta(days=1)
+SETTLING = timedelta(days=7)
 NOT_THERE = "not on the audience"
 
 _STANDING = "members.id,members.email_address,members.status,total_items"
@@ -161,16 +162,22 @@ class Mailchimp(Esp):
             log.info("mailchimp events read=%d unknown=%d campaign=%s", words.total(), words["unknown"], row["id"])
 
     def _happened(self, letter: Row, since: datetime | None) -> Iterator[Event]:
-        reports: tuple[tuple[str, str, Unroll, datetime | None], ...] = (
-            ("sent-to", "sent_to", sent, None),
-            ("open-details", "members", opened, since),
-            ("email-activity", "emails", active, since),
-            ("unsubscribed", "unsubscribes", unsubscribed, None),
-            ("abuse-reports", "abuse_reports", complained, None),
-        )
-        for report, rows, unroll, after in reports:
-            for row in self._report(letter, report, rows, after):
-                yield from unroll(letter, row)
+        is_settled = since is not None and sent_at(letter) < since - SETTLING
+        bounced: set[str] = set()
+        for row in self._report(letter, "email-activity", "emails", since if is_settled else None):
+            for event in active(letter, row):
+                if event.event_type == "bounced":
+                    bounced.add(row["email_id"])
+                yield event
+        for row in self._report(letter, "open-details", "members", since):
+            yield from opened(letter, row)
+        for row in self._report(letter, "unsubscribed", "unsubscribes"):
+            yield from unsubscribed(letter, row)
+        for row in self._report(letter, "abuse-reports", "abuse_reports"):
+            yield from complained(letter, row)
+        if not is_settled:
+            for row in self._report(letter, "sent-to", "sent_to"):
+                yield from sent(letter, row, dated=bounced)
 
     def _report(self, letter: Row, report: str, rows: str, since: datetime | None = None) -> Iterator[Row]:
         # Counters and merge fields change with every open and are kept elsewhere: left out, a row stays the same.
