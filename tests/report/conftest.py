@@ -119,8 +119,9 @@ def _conversions() -> list[dict[str, Any]]:
 
 def _credits() -> list[dict[str, Any]]:
     shares = {
-        "last_touch": {"bitrix:1": Decimal(1)},
-        "first_touch": {"mailchimp:mailchimp:ab": Decimal(1)},
+        # as in the marts: a touch that gets nothing still has its row
+        "last_touch": {"bitrix:1": Decimal(1), "mailchimp:mailchimp:ab": Decimal(0)},
+        "first_touch": {"bitrix:1": Decimal(0), "mailchimp:mailchimp:ab": Decimal(1)},
         "linear": {"bitrix:1": Decimal("0.5"), "mailchimp:mailchimp:ab": Decimal("0.5")},
         "time_decay": {"bitrix:1": Decimal("0.75"), "mailchimp:mailchimp:ab": Decimal("0.25")},
     }

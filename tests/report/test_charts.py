@@ -46,6 +46,13 @@ def test_gains_stand_on_the_zero_line_and_losses_hang_from_it() -> None:
     assert left.size == pytest.approx(joined.size / 2)
 
 
+def test_losses_are_stacked_and_not_laid_over_each_other() -> None:
+    """Each reason starts where the one before it ends."""
+    chart = charts.columns(months(1), labels=["Jan"], up={"joined": [100]}, down={"left": [30], "bounced": [20]})
+    _, left, bounced = chart.columns[0].segments
+    assert bounced.start == pytest.approx(left.start + left.size, abs=0.02)
+
+
 @given(up=COUNTS, more=st.integers(min_value=0, max_value=10**7))
 def test_columns_stay_inside_the_plot(up: list[int], more: int) -> None:
     """Whatever the values, no mark leaves the plot and the ticks go up in even, whole steps."""

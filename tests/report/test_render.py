@@ -192,13 +192,14 @@ def test_an_empty_warehouse_says_what_is_missing(warehouse: str, request: pytest
 
 
 def test_writing_replaces_the_page_in_one_step(small_dsn: str, tmp_path: Path) -> None:
-    """The new page is whole, and no draft is left beside it."""
+    """Who is reading the old page reads it to its end; the new one is whole, and no draft is left beside it."""
     path = tmp_path / "report" / "index.html"
     assert write_report(small_dsn, path, at=AT) == path
-    before = path.read_text(encoding="utf-8")
-    write_report(small_dsn, path, at=AT + timedelta(days=1))
-    after = path.read_text(encoding="utf-8")
+    with path.open(encoding="utf-8") as reader:
+        write_report(small_dsn, path, at=AT + timedelta(days=1))
+        before, after = reader.read(), path.read_text(encoding="utf-8")
     assert before != after
+    assert before.endswith("</html>")
     assert after.endswith("</html>")
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]
 
