@@ -230,6 +230,7 @@ def run(options: Options) -> None:
         stack.callback(rest.close)
         journal = Journal(options.state / "requests.jsonl")
         esp = mailchimp.create_app(store, api_key=options.mailchimp_key)
+        stack.callback(esp.close)
         apps: list[ASGIApp] = [
             Journaled(
                 Faults(esp, key=options.mailchimp_key),

@@ -13,9 +13,19 @@ from urllib.parse import parse_qsl
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from lettertrail.sandbox.esps.mailchimp import campaigns, lists, members, recipients, reports, tags, writing
+from lettertrail.sandbox.esps.mailchimp import (
+    batches,
+    campaigns,
+    lists,
+    members,
+    recipients,
+    reports,
+    tags,
+    webhooks,
+    writing,
+)
 from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore
 from lettertrail.sandbox.esps.mailchimp.wire import Answer, Call, Problem, Router, not_found, to_bytes
 
@@ -29,7 +39,7 @@ OVERRIDABLE = ("PUT", "PATCH", "DELETE", "GET")
 def routes() -> Router:
     """All resources of the service."""
     router = Router()
-    for module in (lists, members, writing, tags, campaigns, reports, recipients):
+    for module in (lists, members, writing, tags, campaigns, reports, recipients, webhooks, batches):
         router.include(module.router)
     return router
 
@@ -44,24 +54,27 @@ def asks_for_change(method: str, path: str, body: Any) -> bool:
     return method not in {"GET", "HEAD"}
 
 
-def create_app(store: MailchimpStore, *, api_key: str) -> ASGIApp:
+def create_app(store: MailchimpStore, *, api_key: str, batch_step_seconds: float = 0.2) -> MailchimpApp:
     """The service for one account.
 
     Args:
         store: the account's state.
         api_key: `<32 hex>-<data centre>`.
+        batch_step_seconds: how long a batch stays pending, and then finalizing.
     """
-    return MailchimpApp(store, api_key=api_key)
+    return MailchimpApp(store, api_key=api_key, batch_step_seconds=batch_step_seconds)
 
 
 class MailchimpApp:
     """An ASGI app: the Marketing API under `/3.0`, and `/_sandbox/health`."""
 
-    def __init__(self, store: MailchimpStore, *, api_key: str) -> None:
+    def __init__(self, store: MailchimpStore, *, api_key: str, batch_step_seconds: float) -> None:
         self._store = store
         self._api_key = api_key
         self._router = routes()
         self._open_requests = 0
+        self._batches = batches.BatchRunner(store, self._router, step_seconds=batch_step_seconds)
+        self._batches.wake()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -82,8 +95,14 @@ class MailchimpApp:
         finally:
             self._open_requests -= 1
 
+    def close(self) -> None:
+        """Stops the work on batches."""
+        self._batches.close()
+
     async def _respond(self, request: Request) -> Response:
         raw = await request.body()
+        if request.url.path.startswith(batches.DOWNLOADS):
+            return await run_in_threadpool(self._download, request.url.path, request.url.query)
         try:
             call = self._call(request, raw)
             answer = await run_in_threadpool(self._router.dispatch, self._store, call)
@@ -93,7 +112,15 @@ class MailchimpApp:
                 problem.status,
                 media_type="application/problem+json",
             )
+        if call.method == "POST" and call.path.startswith("/batches"):
+            self._batches.wake()
         return _response(answer)
+
+    def _download(self, path: str, query: str) -> Response:
+        content = batches.archive(self._store, path, query)
+        if content is None:
+            return Response("Access denied: the link has expired or is wrong.", 403)
+        return Response(content, media_type="application/gzip")
 
     def _call(self, request: Request, raw: bytes) -> Call:
         path = request.scope.get("raw_path", request.url.path.encode()).decode("ascii", "replace").split("?")[0]

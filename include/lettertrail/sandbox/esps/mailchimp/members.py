@@ -105,7 +105,7 @@ def member_json(store: MailchimpStore, row: sqlite3.Row) -> Json:
         "sms_subscription_status": "",
         "sms_subscription_last_updated": "",
         "merge_fields": merge_fields,
-        "stats": {"avg_open_rate": 0, "avg_click_rate": 0},
+        "stats": _rates(store, row["id"]),
         "ip_signup": row["ip_signup"],
         "timestamp_signup": row["timestamp_signup"],
         "ip_opt": row["ip_opt"],
@@ -126,6 +126,23 @@ def member_json(store: MailchimpStore, row: sqlite3.Row) -> Json:
     if row["status"] == "unsubscribed":
         body["unsubscribe_reason"] = row["unsubscribe_reason"]
     return body
+
+
+def _rates(store: MailchimpStore, member_id: str) -> Json:
+    """Fractions 0–1 of the letters delivered to this member that were opened and clicked."""
+    found = store.row(
+        "select count(*) as letters, "
+        "sum(exists (select 1 from activity a where a.send = s.send and a.action = 'open')) as opened, "
+        "sum(exists (select 1 from activity a where a.send = s.send and a.action = 'click')) as clicked "
+        "from sends s where s.email_id = ? and s.status = 'sent'",
+        member_id,
+    )
+    if found is None or not found["letters"]:
+        return {"avg_open_rate": 0, "avg_click_rate": 0}
+    return {
+        "avg_open_rate": round(found["opened"] / found["letters"], 4),
+        "avg_click_rate": round(found["clicked"] / found["letters"], 4),
+    }
 
 
 def tags_of(store: MailchimpStore, member: int) -> list[Json]:

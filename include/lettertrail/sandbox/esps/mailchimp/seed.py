@@ -78,7 +78,7 @@ def seed_mailchimp(world: World, store: MailchimpStore) -> bool:
     Raises:
         ConfigurationError: when the account holds another world.
     """
-    mark = WorldMark(world.seed, world.scale, world.as_of)
+    mark = WorldMark(world.seed, float(world.scale), world.as_of)
     if is_seeded(store, mark):
         return False
     letters = world.letters[world.letters["channel"] == "mailchimp"]
@@ -195,8 +195,7 @@ def _sends(db: sqlite3.Connection, sends: pd.DataFrame) -> None:
                 int(send["send"]),
                 campaign_id(send["letter"]),
                 BOUNCE_KINDS[send["outcome"]],
-                # A refusal comes back some seconds or minutes after the sending.
-                utc_text(send["sent_at"] + timedelta(seconds=5 + int(send["send"]) % 600)),
+                utc_text(send["bounced_at"] if _given(send["bounced_at"]) else send["sent_at"]),
             )
             for send in _records(sends[sends["outcome"].isin(BOUNCE_KINDS)])
         ),
