@@ -121,6 +121,10 @@ class EmbeddedPostgres:
             log.info("embedded PostgreSQL stopped")
         self._port = None
 
+    def is_running(self) -> bool:
+        """Whether the server of this directory is alive, whoever started it."""
+        return self._running_port() is not None
+
     def ensure_database(self, name: str) -> str:
         """Creates the database when it is missing and returns its DSN."""
         with connect(self.dsn(), purpose="embedded", autocommit=True) as connection:
