@@ -1,0 +1,180 @@
+"""Writes the sample world into MariaDB as a Bitrix site.
+
+    server = MariaDb(state / "mariadb").start()
+    site = load_site(generate(seed=7, scale=0.02, as_of=date(2026, 11, 1)), server.dsn,
+                     owner_password="…", reader_password="…")
+    site.reader_dsn                      # mysql://lettertrail:…@127.0.0.1:…/sitemanager, may only SELECT
+    site.owner_dsn                       # mysql://bitrix:…, owns the database (the REST sandbox uses it)
+
+The database gets all 152 tables; what is not described in `bitrix_site_*` stays empty. An existing database is replaced
+only when its comment says that it is a sample site, so that a wrong address cannot destroy a real one; a complete sample
+of the same world is left as it is.
+
+As a program (the server may be on another host):
+
+    python -m lettertrail.sandbox.bitrix_site --mariadb-dsn mysql://root:…@mariadb:3306/ --world-dir world \\
+        --seed 7 --scale 1 --as-of 2026-11-01
+
+with the users' passwords in SANDBOX_BITRIX_DB_PASSWORD and SANDBOX_READER_DB_PASSWORD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from MySQLdb.cursors import Cursor
+
+from lettertrail.errors import ConfigurationError
+from lettertrail.sandbox import bitrix_schema
+from lettertrail.sandbox.bitrix_site_crm import write_crm
+from lettertrail.sandbox.bitrix_site_sender import sender_frames, write_sender
+from lettertrail.sandbox.bitrix_site_shop import accounts, write_consents, write_dictionaries, write_shop, write_users
+from lettertrail.sandbox.mariadb import connect, make_dsn
+from lettertrail.sandbox.world import World, generate
+
+log = logging.getLogger(__name__)
+
+DATABASE = "sitemanager"
+OWNER, READER = "bitrix", "lettertrail"
+OWNER_PASSWORD_VARIABLE = "SANDBOX_BITRIX_DB_PASSWORD"
+READER_PASSWORD_VARIABLE = "SANDBOX_READER_DB_PASSWORD"
+MARK = "LetterTrail sample site"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A loaded sample site."""
+
+    owner_dsn: str
+    reader_dsn: str
+    rows: int
+    """Rows written; 0 when the same site was there already."""
+    seconds: float
+
+
+def load_site(
+    world: World,
+    root_dsn: str,
+    *,
+    owner_password: str,
+    reader_password: str,
+    database: str = DATABASE,
+) -> Site:
+    """Creates `database` on the server of `root_dsn`, fills it with the world and creates the two users.
+
+    Raises:
+        ConfigurationError: when a password is missing, or a database of that name exists that is no sample site.
+    """
+    if not owner_password or not reader_password:
+        raise ConfigurationError(f"the users {OWNER} and {READER} of the sample site need passwords")
+    began = time.monotonic()
+    comment = f"{MARK}: seed {world.seed}, scale {world.scale}, as of {world.as_of}"
+    connection = connect(root_dsn, database="", local_infile=True)
+    try:
+        cursor = connection.cursor()
+        found = _comment_of(cursor, database)
+        if found is not None and not found.startswith(MARK):
+            raise ConfigurationError(f"the database {database} exists and is no sample site; it will not be replaced")
+        rows = 0
+        if found != comment:
+            cursor.execute(f"DROP DATABASE IF EXISTS `{database}`")
+            cursor.execute(
+                f"CREATE DATABASE `{database}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci COMMENT '{MARK}: loading'"
+            )
+            cursor.execute(f"USE `{database}`")
+            _fill(cursor, world)
+            cursor.execute(f"ALTER DATABASE `{database}` COMMENT %s", (comment,))
+            rows = _row_count(cursor, database)
+        _create_users(cursor, database, owner_password=owner_password, reader_password=reader_password)
+        connection.commit()
+    finally:
+        connection.close()
+    site = Site(
+        owner_dsn=_dsn_like(root_dsn, OWNER, owner_password, database),
+        reader_dsn=_dsn_like(root_dsn, READER, reader_password, database),
+        rows=rows,
+        seconds=time.monotonic() - began,
+    )
+    log.info("sample site: %d rows in %.1f s", site.rows, site.seconds)
+    return site
+
+
+def _fill(cursor: Cursor, world: World) -> None:
+    for statement in bitrix_schema.statements():
+        cursor.execute(statement)
+    # Empty tables and no checks: MariaDB then sorts once and builds the indexes in bulk.
+    cursor.execute("SET SESSION unique_checks = 0, foreign_key_checks = 0, time_zone = '+03:00'")
+    rng = [np.random.default_rng([world.seed, part]) for part in range(100, 104)]
+    users = accounts(world, rng[0])
+    write_dictionaries(cursor, world)
+    write_users(cursor, world, users)
+    frames = sender_frames(world, rng[1], user_of_person=users)
+    write_sender(cursor, world, frames)
+    write_consents(cursor, world, frames.consents)
+    write_crm(cursor, world, rng[2], recipient_of_send=frames.recipient_of_send)
+    write_shop(cursor, world, users, rng[3])
+
+
+def _comment_of(cursor: Cursor, database: str) -> str | None:
+    cursor.execute("SELECT SCHEMA_COMMENT FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", (database,))
+    row = cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+def _row_count(cursor: Cursor, database: str) -> int:
+    total = 0
+    for table in bitrix_schema.tables():
+        cursor.execute(f"SELECT COUNT(*) FROM `{database}`.`{table}`")
+        total += int(cursor.fetchone()[0])
+    return total
+
+
+def _create_users(cursor: Cursor, database: str, *, owner_password: str, reader_password: str) -> None:
+    for user, password, rights in ((OWNER, owner_password, "ALL"), (READER, reader_password, "SELECT")):
+        cursor.execute("CREATE OR REPLACE USER %s@'%%' IDENTIFIED BY %s", (user, password))
+        cursor.execute(f"GRANT {rights} ON `{database}`.* TO %s@'%%'", (user,))
+
+
+def _dsn_like(root_dsn: str, user: str, password: str, database: str) -> str:
+    parts = urlsplit(root_dsn)
+    return make_dsn(user, password, host=parts.hostname or "127.0.0.1", port=parts.port or 3306, database=database)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lettertrail.sandbox.bitrix_site", description="Load a sample site."
+    )
+    parser.add_argument("--mariadb-dsn", required=True, help="mysql://root:password@host:port/")
+    parser.add_argument("--world-dir", required=True, type=Path, help="where world.json and truth.json go")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--as-of", type=date.fromisoformat, required=True, help="the day the world ends, YYYY-MM-DD")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        world = generate(options.seed, options.scale, options.as_of)
+        load_site(
+            world,
+            options.mariadb_dsn,
+            owner_password=os.environ.get(OWNER_PASSWORD_VARIABLE, ""),
+            reader_password=os.environ.get(READER_PASSWORD_VARIABLE, ""),
+        )
+    except ConfigurationError as error:
+        log.error("%s", error)
+        return 2
+    world.write(options.world_dir)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

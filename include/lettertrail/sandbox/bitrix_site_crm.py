@@ -1,0 +1,540 @@
+"""The CRM of the sample site: cards, leads, deals, their links, tags, traces and history (bitrix.md 2)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import numpy as np
+import pandas as pd
+from MySQLdb.cursors import Cursor
+from numpy.typing import NDArray
+
+from lettertrail.sandbox import php
+from lettertrail.sandbox.bitrix_rows import ZERO_DATE, ZERO_DATETIME, local, write_rows, yes_no
+from lettertrail.sandbox.bitrix_site_sender import EMPLOYEES
+from lettertrail.sandbox.world import World
+from lettertrail.sandbox.world_letters import SITE
+
+LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
+UTM_COLUMNS = ("utm_source", "utm_medium", "utm_campaign", "utm_content")
+SHARE_LEADS_WITH_CARD = 0.55
+SHARE_LEADS_WITHOUT_EMAIL = 0.03
+SHARE_SECOND_ADDRESS = 0.06
+SHARE_MAILING_TYPE = 0.08
+RECURRING_TEMPLATES = 5
+
+Moments = NDArray[np.datetime64]
+
+
+def write_crm(cursor: Cursor, world: World, rng: np.random.Generator, *, recipient_of_send: NDArray[np.int64]) -> None:
+    """Writes all CRM tables."""
+    leads = _with_links(world, rng)
+    _write_contacts(cursor, world, rng, leads)
+    _write_companies(cursor, world)
+    _write_leads(cursor, leads)
+    _write_deals(cursor, world, rng)
+    _write_addresses(cursor, world, rng, leads)
+    _write_tags(cursor, world, leads)
+    _write_traces(cursor, world, leads, recipient_of_send)
+    _write_recycle_bin(cursor, world)
+
+
+def _with_links(world: World, rng: np.random.Generator) -> pd.DataFrame:
+    """Leads with what a form knew: whether an e-mail was left, and whether Bitrix recognised the card."""
+    leads = world.leads.merge(
+        world.people[
+            ["person", "first_name", "last_name", "email", "email_as_typed", "phone", "on_bitrix", "created_at"]
+        ],
+        on="person",
+        suffixes=("", "_person"),
+    ).sort_values("lead")
+    has_email = rng.random(len(leads)) >= SHARE_LEADS_WITHOUT_EMAIL
+    known = (rng.random(len(leads)) < SHARE_LEADS_WITH_CARD) & leads["on_bitrix"].to_numpy(bool)
+    # A converted lead is always tied to the card it made.
+    known |= (leads["status"] == "converted").to_numpy()
+    return leads.assign(has_email=has_email, contact=np.where(known, leads["person"], 0)).reset_index(drop=True)
+
+
+def _moved_at(world: World, column: str, frame: pd.DataFrame) -> pd.Series:
+    """The latest time in `column` of each person's rows, by person; NaT without rows."""
+    return frame.groupby("person")[column].max().reindex(world.people["person"])
+
+
+def _write_contacts(cursor: Cursor, world: World, rng: np.random.Generator, leads: pd.DataFrame) -> None:
+    people = world.people
+    first_deal = world.deals.groupby("person")["created_at"].min().reindex(people["person"]).reset_index(drop=True)
+    deal_moved = world.deals.groupby("person")["created_at"].max().reindex(people["person"]).reset_index(drop=True)
+    moved = pd.concat([people["created_at"], people["email_changed_at"], deal_moved], axis=1).max(axis=1)
+    from_lead = leads[leads["status"] == "converted"].drop_duplicates("person").set_index("person")["lead"]
+    own = people.assign(
+        id=people["person"],
+        moved_at=moved,
+        lead=people["person"].map(from_lead),
+        opened=first_deal,
+    )[people["on_bitrix"]]
+    second = world.cards[world.cards["merged_at"].isna()].merge(people.drop(columns="created_at"), on="person")
+    second = second.assign(id=second["contact_id"], moved_at=second["created_at"], lead=None)
+    cards = pd.concat([own, second], ignore_index=True)
+    size = len(cards)
+    birthdays = cards["birthday"].to_numpy("datetime64[D]")
+    created: list[Any] = local(cards["created_at"]).astype(str).tolist()
+    modified: list[Any] = local(cards["moved_at"]).astype(str).tolist()
+    birthdates: list[Any] = [None if text == "NaT" else text for text in birthdays.astype(str).tolist()]
+    created[5] = modified[9] = modified[17] = ZERO_DATETIME  # what an import of years ago left behind
+    birthdates[12] = birthdates[30] = ZERO_DATE
+    company = cards["company"].astype("Int64")
+    write_rows(
+        cursor,
+        "b_crm_contact",
+        {
+            "ID": cards["id"].to_numpy(np.int64),
+            "DATE_CREATE": created,
+            "DATE_MODIFY": modified,
+            "CREATED_BY_ID": 1,
+            "MODIFY_BY_ID": 1,
+            "ASSIGNED_BY_ID": rng.integers(2, 2 + len(EMPLOYEES), size),
+            "OPENED": "Y",
+            "COMPANY_ID": [0 if value is pd.NA and number % 2 else value for number, value in enumerate(company)],
+            "SOURCE_ID": rng.choice(["WEB", "CALL", "STORE", "OTHER"], size).astype(object),
+            "NAME": cards["first_name"].tolist(),
+            "LAST_NAME": cards["last_name"].tolist(),
+            "FULL_NAME": (cards["first_name"] + " " + cards["last_name"]).tolist(),
+            "LEAD_ID": cards["lead"].tolist(),
+            "EXPORT": "Y",
+            "TYPE_ID": "CLIENT",
+            "ORIGINATOR_ID": ["" if number % 3 else None for number in range(size)],
+            "BIRTHDATE": birthdates,
+            "BIRTHDAY_SORT": [
+                1024 if text in (None, ZERO_DATE) else pd.Timestamp(text).dayofyear - 1 for text in birthdates
+            ],
+            "HAS_PHONE": "Y",
+            "HAS_EMAIL": [None if number % 40 == 0 else "Y" for number in range(size)],
+            "LAST_ACTIVITY_TIME": local(cards["moved_at"]),
+        },
+    )
+    with_fields = cards[rng.random(size) < 0.35]
+    count = len(with_fields)
+    interests = (["Туризм"], ["Туризм", "Велоспорт"], ["Бег"])
+    write_rows(
+        cursor,
+        "b_uts_crm_contact",
+        {
+            "VALUE_ID": with_fields["id"].to_numpy(np.int64),
+            "UF_CRM_LOYALTY_LEVEL": rng.integers(1, 4, count),
+            "UF_CRM_SHOE_SIZE": [
+                float(size) / 2 if size % 5 else None for size in rng.integers(70, 94, count).tolist()
+            ],
+            "UF_CRM_INTERESTS": [php.serialize(interests[kind]) for kind in rng.integers(0, 3, count).tolist()],
+            "UF_CRM_LAST_VISIT": local(with_fields["moved_at"]),
+            "UF_CRM_1690000000001": [None if number % 4 else "перезвонить вечером" for number in range(count)],
+        },
+    )
+
+
+def _write_companies(cursor: Cursor, world: World) -> None:
+    companies = world.companies
+    at = np.repeat(local(pd.Series([world.started_at - pd.Timedelta(days=800)])), len(companies))
+    write_rows(
+        cursor,
+        "b_crm_company",
+        {
+            "ID": companies["company"].to_numpy(),
+            "DATE_CREATE": at,
+            "DATE_MODIFY": at,
+            "CREATED_BY_ID": 1,
+            "ASSIGNED_BY_ID": 2,
+            "TITLE": companies["title"].tolist(),
+            "COMPANY_TYPE": "CUSTOMER",
+            "CURRENCY_ID": "RUB",
+            "HAS_PHONE": "Y",
+            "HAS_EMAIL": "Y",
+            "LAST_ACTIVITY_TIME": at,
+        },
+    )
+    members = world.people[world.people["company"].notna() & world.people["on_bitrix"]]
+    write_rows(
+        cursor,
+        "b_crm_contact_company",
+        {
+            "CONTACT_ID": members["person"].to_numpy(),
+            "COMPANY_ID": members["company"].to_numpy(np.int64),
+            "SORT": 10,
+            "ROLE_ID": 0,
+            "IS_PRIMARY": "Y",
+        },
+    )
+
+
+def _write_leads(cursor: Cursor, leads: pd.DataFrame) -> None:
+    created, closed = local(leads["created_at"]), local(leads["closed_at"])
+    status = leads["status"].to_numpy(object)
+    moved = np.fmax(created, closed)
+    names = {"new": "NEW", "converted": "CONVERTED", "junk": "JUNK"}
+    semantics = {"new": "P", "converted": "S", "junk": "F"}
+    write_rows(
+        cursor,
+        "b_crm_lead",
+        {
+            "ID": leads["lead"].to_numpy(),
+            "DATE_CREATE": created,
+            "DATE_MODIFY": moved,
+            "CREATED_BY_ID": 1,
+            "MODIFY_BY_ID": 1,
+            "ASSIGNED_BY_ID": 2 + leads["lead"].to_numpy() % len(EMPLOYEES),
+            "COMPANY_ID": 0,
+            "CONTACT_ID": [value or None for value in leads["contact"].tolist()],
+            "STATUS_ID": [names[word] for word in status],
+            "STATUS_SEMANTIC_ID": [semantics[word] for word in status],
+            "OPPORTUNITY": Decimal("0.00"),
+            "CURRENCY_ID": "RUB",
+            "OPPORTUNITY_ACCOUNT": Decimal("0.00"),
+            "ACCOUNT_CURRENCY_ID": "RUB",
+            "SOURCE_ID": "WEBFORM",
+            "TITLE": [f"Заявка с сайта № {number}" for number in leads["lead"].tolist()],
+            "NAME": leads["first_name"].tolist(),
+            "LAST_NAME": leads["last_name"].tolist(),
+            "FULL_NAME": (leads["first_name"] + " " + leads["last_name"]).tolist(),
+            "WEBFORM_ID": 1,
+            "DATE_CLOSED": closed,
+            "HAS_PHONE": "Y",
+            "HAS_EMAIL": yes_no(leads["has_email"].to_numpy(bool)),
+            "MOVED_BY_ID": 1,
+            "MOVED_TIME": moved,
+            "LAST_ACTIVITY_TIME": moved,
+        },
+    )
+    known = leads[leads["contact"] > 0]
+    write_rows(
+        cursor,
+        "b_crm_lead_contact",
+        {
+            "LEAD_ID": known["lead"].to_numpy(),
+            "CONTACT_ID": known["contact"].to_numpy(),
+            "SORT": 10,
+            "ROLE_ID": 0,
+            "IS_PRIMARY": "Y",
+        },
+    )
+
+
+def _write_deals(cursor: Cursor, world: World, rng: np.random.Generator) -> None:
+    deals = world.deals
+    won = deals[deals["stage"] == "won"].head(RECURRING_TEMPLATES)
+    templates = won.assign(deal=len(deals) + np.arange(1, len(won) + 1), template=True, lead=pd.NA)
+    rows = pd.concat([deals.assign(template=False), templates], ignore_index=True)
+    people = world.people.set_index("person")
+    created, closed = local(rows["created_at"]), local(rows["closed_at"])
+    open_stage = np.array(["NEW", "PREPARATION", "EXECUTING"], dtype=object)[rows["deal"].to_numpy() % 3]
+    stage = np.where(rows["stage"] == "won", "WON", np.where(rows["stage"] == "lost", "LOSE", open_stage))
+    stage = np.where(rows["funnel"] == 1, np.char.add("C1:", stage.astype(str)), stage)
+    moved = np.fmax(np.fmax(created, closed), local(rows["reopened_at"]))
+    closed_date = np.where(np.isnat(closed), created + np.timedelta64(30, "D"), closed)
+    repeat = rows.duplicated("person").to_numpy()
+    write_rows(
+        cursor,
+        "b_crm_deal",
+        {
+            "ID": rows["deal"].to_numpy(),
+            "DATE_CREATE": created,
+            "DATE_MODIFY": moved,
+            "CREATED_BY_ID": 1,
+            "MODIFY_BY_ID": 1,
+            "ASSIGNED_BY_ID": 2 + rows["deal"].to_numpy() % len(EMPLOYEES),
+            "OPENED": "Y",
+            "LEAD_ID": rows["lead"].tolist(),
+            "COMPANY_ID": [0 if value is pd.NA else value for value in rows["person"].map(people["company"])],
+            "CONTACT_ID": rows["person"].to_numpy(),
+            "TITLE": [f"Сделка № {number}" for number in rows["deal"].tolist()],
+            "CATEGORY_ID": rows["funnel"].to_numpy(),
+            "STAGE_ID": stage,
+            "STAGE_SEMANTIC_ID": rows["stage"].map({"won": "S", "lost": "F", "open": "P"}).tolist(),
+            "IS_NEW": yes_no((rows["stage"] == "open").to_numpy()),
+            "IS_RECURRING": yes_no(rows["template"].to_numpy(bool)),
+            "IS_RETURN_CUSTOMER": yes_no(repeat),
+            "CLOSED": yes_no((rows["stage"] != "open").to_numpy()),
+            "TYPE_ID": "SALE",
+            "OPPORTUNITY": rows["amount"].tolist(),
+            "CURRENCY_ID": rows["currency"].tolist(),
+            "OPPORTUNITY_ACCOUNT": rows["amount_base"].tolist(),
+            "ACCOUNT_CURRENCY_ID": "RUB",
+            "EXCH_RATE": rows["exchange_rate"].tolist(),
+            "TAX_VALUE": Decimal("0.00"),
+            "PROBABILITY": np.where(rows["stage"] == "won", 100, 50),
+            "BEGINDATE": created.astype("datetime64[D]").astype("datetime64[s]"),
+            "CLOSEDATE": closed_date.astype("datetime64[D]").astype("datetime64[s]"),
+            "SOURCE_ID": [None if lead is pd.NA else "WEBFORM" for lead in rows["lead"]],
+            "MOVED_BY_ID": 1,
+            "MOVED_TIME": moved,
+            "LAST_ACTIVITY_TIME": moved,
+        },
+    )
+    _write_deal_contacts(cursor, world, rows)
+    _write_history(cursor, deals)
+    write_rows(
+        cursor,
+        "b_uts_crm_deal",
+        {
+            "VALUE_ID": rows["deal"].to_numpy(),
+            "UF_CRM_MARGIN": [f"{amount / 5:.2f}|RUB" for amount in rows["amount_base"]],
+            "UF_CRM_DELIVERY_DATE": (closed_date + np.timedelta64(5, "D")).astype("datetime64[D]"),
+        },
+    )
+
+
+def _write_deal_contacts(cursor: Cursor, world: World, rows: pd.DataFrame) -> None:
+    """The main contact, and in some companies' deals a colleague beside it."""
+    primary = rows[["deal", "person"]].assign(sort=10, primary="Y")
+    people = world.people[world.people["company"].notna() & world.people["on_bitrix"]]
+    first = people.groupby("company")["person"].min()
+    company = rows["person"].map(world.people.set_index("person")["company"])
+    colleague = pd.to_numeric(company.map(first), errors="coerce")
+    second = rows[["deal", "person"]].assign(colleague=colleague, sort=20, primary="N")
+    second = second[second["colleague"].notna() & (second["colleague"] != second["person"])]
+    second = second.assign(person=second["colleague"].astype(np.int64))[["deal", "person", "sort", "primary"]]
+    links = pd.concat([primary, second], ignore_index=True)
+    write_rows(
+        cursor,
+        "b_crm_deal_contact",
+        {
+            "DEAL_ID": links["deal"].to_numpy(),
+            "CONTACT_ID": links["person"].to_numpy(),
+            "SORT": links["sort"].to_numpy(),
+            "ROLE_ID": 0,
+            "IS_PRIMARY": links["primary"].tolist(),
+        },
+    )
+
+
+def _write_history(cursor: Cursor, deals: pd.DataFrame) -> None:
+    """Every move of every deal; a reopened one has two final rows."""
+    created, closed = local(deals["created_at"]), local(deals["closed_at"])
+    first_won, reopened = local(deals["first_won_at"]), local(deals["reopened_at"])
+    events: list[tuple[np.datetime64, int, int, str, str]] = []
+    for place, (number, funnel, stage) in enumerate(
+        zip(deals["deal"].tolist(), deals["funnel"], deals["stage"], strict=True)
+    ):
+        prefix = "C1:" if funnel == 1 else ""
+        events.append((created[place], number, 1, f"{prefix}NEW", "P"))
+        final_at = closed[place] if np.isnat(first_won[place]) else first_won[place]
+        if not np.isnat(final_at):
+            halfway = created[place] + (final_at - created[place]) // 2
+            events.append((halfway, number, 2, f"{prefix}EXECUTING", "P"))
+        elif number % 3:
+            events.append(
+                (
+                    created[place] + np.timedelta64(3600, "s"),
+                    number,
+                    2,
+                    f"{prefix}{('', 'PREPARATION', 'EXECUTING')[number % 3]}",
+                    "P",
+                )
+            )
+        if not np.isnat(first_won[place]):
+            events.append((first_won[place], number, 3, f"{prefix}WON", "S"))
+            events.append((reopened[place], number, 2, f"{prefix}EXECUTING", "P"))
+        if not np.isnat(closed[place]):
+            won = stage == "won"
+            events.append(
+                (closed[place], number, 3 if won else 4, f"{prefix}{'WON' if won else 'LOSE'}", "S" if won else "F")
+            )
+    events.sort(key=lambda event: (event[0], event[1], event[2]))
+    at = np.array([event[0] for event in events], dtype="datetime64[s]")
+    owner = np.array([event[1] for event in events])
+    day = at.astype("datetime64[D]")
+    start = created.astype("datetime64[D]")[owner - 1]
+    end = np.where(np.isnat(closed), np.datetime64("9999-12-31", "D"), closed.astype("datetime64[D]"))[owner - 1]
+    columns: dict[str, Any] = {
+        "ID": np.arange(1, len(events) + 1),
+        "TYPE_ID": [event[2] for event in events],
+        "OWNER_ID": owner,
+        "CREATED_TIME": at,
+        "CREATED_DATE": day,
+        "EFFECTIVE_DATE": day,
+        "START_DATE": start,
+        "END_DATE": end,
+        "RESPONSIBLE_ID": 2 + owner % len(EMPLOYEES),
+        "CATEGORY_ID": deals["funnel"].to_numpy()[owner - 1],
+        "STAGE_SEMANTIC_ID": [event[4] for event in events],
+        "STAGE_ID": [event[3] for event in events],
+        "IS_LOST": yes_no([event[4] == "F" for event in events]),
+    }
+    for prefix, days in (("", day), ("START_", start), ("END_", end)):
+        months = days.astype("datetime64[M]").astype(np.int64)
+        columns[f"{prefix}PERIOD_YEAR"] = 1970 + months // 12
+        columns[f"{prefix}PERIOD_MONTH"] = 1 + months % 12
+        columns[f"{prefix}PERIOD_QUARTER"] = 1 + months % 12 // 3
+    write_rows(cursor, "b_crm_deal_stage_history", columns)
+
+
+def _write_addresses(cursor: Cursor, world: World, rng: np.random.Generator, leads: pd.DataFrame) -> None:
+    """`b_crm_field_multi` as typed, and the duplicate index with the normalised values."""
+    people = world.people[world.people["on_bitrix"]]
+    info = world.companies.set_index("company")
+    rows: list[tuple[str, int, str, str, str]] = []
+    draws = rng.random((len(people), 2)).tolist()
+    columns = ("person", "email_as_typed", "former_email", "former_stays", "first_name", "phone", "company")
+    for (luck, kind), (person, email, former, stays, _, phone, company) in zip(
+        draws, zip(*(people[column] for column in columns), strict=True), strict=True
+    ):
+        if luck < SHARE_MAILING_TYPE:
+            # The older address has the lower id, but letters go to the one of type MAILING.
+            rows.append(("CONTACT", person, "EMAIL", "WORK", f"old-{person}@work.example"))
+        mailing = "MAILING" if luck < SHARE_MAILING_TYPE else ("HOME" if kind < 0.35 else "WORK")
+        rows.append(("CONTACT", person, "EMAIL", mailing, email))
+        if stays:
+            rows.append(("CONTACT", person, "EMAIL", "OTHER", former))
+        if 1 - SHARE_SECOND_ADDRESS < luck:
+            rows.append(("CONTACT", person, "EMAIL", "OTHER", f"Spare-{person}@spare.example"))
+        if company is not pd.NA:
+            rows.append(("CONTACT", person, "EMAIL", "OTHER", info["email"].at[company]))
+            rows.append(("CONTACT", person, "PHONE", "WORK", info["phone"].at[company]))
+        rows.append(("CONTACT", person, "PHONE", "MOBILE", phone))
+    second = world.cards[world.cards["merged_at"].isna()]
+    rows += [
+        ("CONTACT", card, "EMAIL", "WORK", email)
+        for card, email in zip(second["contact_id"].tolist(), second["email_as_typed"], strict=True)
+    ]
+    rows += [("COMPANY", number, "EMAIL", "WORK", email) for number, email in info["email"].items()]
+    rows += [("COMPANY", number, "PHONE", "WORK", phone) for number, phone in info["phone"].items()]
+    for lead, email, has_email, phone in zip(
+        leads["lead"].tolist(), leads["email_as_typed"], leads["has_email"], leads["phone"], strict=True
+    ):
+        if has_email:
+            rows.append(("LEAD", lead, "EMAIL", "WORK", email if lead % 4 else email.strip().lower()))
+        rows.append(("LEAD", lead, "PHONE", "MOBILE", phone))
+    entity, element, kinds, value_types, values = map(list, zip(*rows, strict=True))
+    write_rows(
+        cursor,
+        "b_crm_field_multi",
+        {
+            "ID": np.arange(1, len(rows) + 1),
+            "ENTITY_ID": entity,
+            "ELEMENT_ID": element,
+            "TYPE_ID": kinds,
+            "VALUE_TYPE": value_types,
+            "COMPLEX_ID": [f"{row[2]}_{row[3]}" for row in rows],
+            "VALUE": values,
+        },
+    )
+    number_of = {"LEAD": LEAD, "CONTACT": CONTACT, "COMPANY": COMPANY}
+    write_rows(
+        cursor,
+        "b_crm_dp_comm_mcd",
+        {
+            "ENTITY_TYPE_ID": [number_of[str(name)] for name in entity],
+            "ENTITY_ID": element,
+            "TYPE": kinds,
+            "VALUE": [
+                value.strip().lower() if kind == "EMAIL" else "".join(filter(str.isdigit, value))
+                for _, _, kind, _, value in rows
+            ],
+        },
+    )
+
+
+def _tags(row: dict[str, Any]) -> dict[str, str]:
+    return {column: row[column] for column in UTM_COLUMNS if isinstance(row[column], str)}
+
+
+def _write_tags(cursor: Cursor, world: World, leads: pd.DataFrame) -> None:
+    """UTM tags of leads as the form wrote them, copied to the deal on conversion."""
+    own = {lead: _tags(row) for lead, row in zip(leads["lead"].tolist(), leads.to_dict("records"), strict=True)}
+    rows = [(LEAD, lead, name.upper(), value) for lead, tags in own.items() for name, value in tags.items()]
+    from_lead = world.deals[world.deals["lead"].notna()]
+    for deal, lead in zip(from_lead["deal"].tolist(), from_lead["lead"].tolist(), strict=True):
+        rows += [(DEAL, deal, name.upper(), value) for name, value in own[lead].items()]
+    entity_type, entity, code, value = map(list, zip(*rows, strict=True))
+    write_rows(cursor, "b_crm_utm", {"ENTITY_TYPE_ID": entity_type, "ENTITY_ID": entity, "CODE": code, "VALUE": value})
+
+
+def _write_traces(cursor: Cursor, world: World, leads: pd.DataFrame, recipient_of_send: NDArray[np.int64]) -> None:
+    """What the visitor script saw before the form: tags, and pages with `bx_sender_conversion_id` in the address."""
+    landing = leads["landing_event"].fillna(0).to_numpy(np.int64)
+    send = np.where(landing > 0, world.events["send"].to_numpy()[np.maximum(landing, 1) - 1], 0)
+    urls = world.events["url"].to_numpy(object)[np.maximum(landing, 1) - 1]
+    created = local(leads["created_at"])
+    rows: list[tuple[str, str]] = []
+    for row, event, url, recipient, at in zip(
+        leads.to_dict("records"), landing.tolist(), urls, recipient_of_send[send].tolist(), created, strict=True
+    ):
+        tags = _tags(row)
+        query = dict(tags)
+        if recipient:
+            query["bx_sender_conversion_id"] = str(recipient)
+        page = str(url) if event else f"{SITE}/catalog"
+        glue = "&" if "?" in page else "?"
+        seconds = int(at.astype(np.int64))
+        pages = [
+            {
+                "URL": f"{quote(page, safe=':/?=&')}{glue}{urlencode(query)}" if query else page,
+                "DATE_INSERT": seconds - 600,
+            },
+            {"URL": f"{SITE}/contacts", "DATE_INSERT": seconds - 60},
+        ]
+        rows.append((php.serialize({"ts": seconds - 600, "list": tags}), php.serialize(pages)))
+    numbers = np.arange(1, len(rows) + 1)
+    write_rows(
+        cursor,
+        "b_crm_tracking_trace",
+        {
+            "ID": numbers,
+            "DATE_CREATE": created,
+            "SOURCE_ID": 0,
+            "TAGS_RAW": [row[0] for row in rows],
+            "PAGES_RAW": [row[1] for row in rows],
+            "IS_MOBILE": yes_no(numbers % 3 == 0),
+        },
+    )
+    trace_of_lead = dict(zip(leads["lead"].tolist(), numbers.tolist(), strict=True))
+    from_lead = world.deals[world.deals["lead"].notna()]
+    links = [(trace, LEAD, lead) for lead, trace in trace_of_lead.items()]
+    links += [
+        (trace_of_lead[lead], DEAL, deal)
+        for deal, lead in zip(from_lead["deal"].tolist(), from_lead["lead"].tolist(), strict=True)
+    ]
+    trace, entity_type, entity = map(list, zip(*links, strict=True))
+    write_rows(
+        cursor, "b_crm_tracking_trace_entity", {"TRACE_ID": trace, "ENTITY_TYPE_ID": entity_type, "ENTITY_ID": entity}
+    )
+    write_rows(cursor, "b_crm_tracking_trace_channel", {"TRACE_ID": numbers, "CODE": "form", "VALUE": "1"})
+
+
+def _write_recycle_bin(cursor: Cursor, world: World) -> None:
+    """Cards that were merged away; nothing maps their ids to the winner's."""
+    gone = (
+        world.cards[world.cards["merged_at"].notna()]
+        .merge(world.people[["person", "first_name", "last_name"]], on="person")
+        .sort_values(["merged_at", "card"])
+    )
+    if gone.empty:
+        return
+    numbers = np.arange(1, len(gone) + 1)
+    names = (gone["first_name"] + " " + gone["last_name"]).tolist()
+    write_rows(
+        cursor,
+        "b_recyclebin",
+        {
+            "ID": numbers,
+            "NAME": names,
+            "SITE_ID": "s1",
+            "ENTITY_ID": [str(card) for card in gone["contact_id"].tolist()],
+            "MODULE_ID": "crm",
+            "ENTITY_TYPE": "crm_contact",
+            "TIMESTAMP": local(gone["merged_at"]),
+            "USER_ID": 1,
+        },
+    )
+    write_rows(
+        cursor,
+        "b_recyclebin_data",
+        {
+            "RECYCLEBIN_ID": numbers,
+            "ACTION": "MAIN",
+            "DATA": [
+                php.serialize({"ID": card, "NAME": name})
+                for card, name in zip(gone["contact_id"].tolist(), names, strict=True)
+            ],
+        },
+    )

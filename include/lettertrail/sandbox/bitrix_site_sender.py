@@ -1,0 +1,513 @@
+"""What the sender module of the sample site holds: letters, dispatches, recipients, their doings, who must not be mailed.
+
+`sender_frames` works everything out from the world; `write_sender` puts it into the tables. Facts from bitrix.md 1; its
+invariants (1.11) hold here, and the tests check each by SQL. Columns of the frames are named like the Bitrix columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from MySQLdb.cursors import Cursor
+from numpy.typing import NDArray
+
+from lettertrail.sandbox import php
+from lettertrail.sandbox.bitrix_letters import write_letters
+from lettertrail.sandbox.bitrix_rows import ZERO_DATETIME, encode_emoji, local, write_rows, yes_no
+from lettertrail.sandbox.world import World
+from lettertrail.sandbox.world_letters import BITRIX_LETTERS, WELCOME_LETTERS
+
+SMS_LETTER = 101
+DELETED_POSTING = 1
+"""The posting of a letter that somebody deleted; its recipients and reads are still there (bitrix.md 1.6)."""
+ORPHAN_RECIPIENTS = 7
+LOST_RECIPIENTS = 3
+"""Ids of recipients that a rebuilt posting lost, while their reads stayed."""
+EMPLOYEES = tuple(f"manager{number}@shop.example" for number in range(1, 12))
+"""Test recipients; `b_sender_contact.ID` and `b_user.ID` − 1 in this order."""
+SHARE_EARLY_CONSENT = 0.15
+SHARE_FROM_LISTS = 0.08
+"""Recipients that came from an imported list, so that nothing ties them to a CRM card but the address."""
+
+Ids = NDArray[np.int64]
+Moments = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, slots=True)
+class SenderFrames:
+    """The module's rows, and how the world's ids became Bitrix ids."""
+
+    postings: pd.DataFrame
+    recipients: pd.DataFrame
+    reads: pd.DataFrame
+    clicks: pd.DataFrame
+    unsubs: pd.DataFrame
+    contacts: pd.DataFrame
+    subscriptions: pd.DataFrame
+    abuse: pd.DataFrame
+    blacklist: pd.DataFrame
+    consents: pd.DataFrame
+    """email, at (naive local), posting: who answered a consent request with yes."""
+    recipient_of_send: Ids
+    """`b_sender_posting_recipient.ID` by send number; 0 for sends of other channels."""
+
+
+def write_sender(cursor: Cursor, world: World, frames: SenderFrames) -> None:
+    """Writes all tables of the module."""
+    write_letters(cursor, world, frames.postings)
+    for table, frame in (
+        ("b_sender_posting", frames.postings),
+        ("b_sender_posting_recipient", frames.recipients),
+        ("b_sender_posting_read", frames.reads),
+        ("b_sender_posting_click", frames.clicks),
+        ("b_sender_posting_unsub", frames.unsubs),
+        ("b_sender_contact", frames.contacts),
+        ("b_sender_mailing_subscription", frames.subscriptions),
+        ("b_sender_abuse", frames.abuse),
+        ("b_main_mail_blacklist", frames.blacklist),
+    ):
+        write_rows(cursor, table, {str(name): frame[name].to_numpy() for name in frame.columns})
+
+
+def sender_frames(world: World, rng: np.random.Generator, *, user_of_person: Ids) -> SenderFrames:
+    """Works the rows out. `user_of_person`: `b_user.ID` by person number, 0 without an account."""
+    sends = world.sends[world.sends["letter"] <= BITRIX_LETTERS]
+    postings = world.dispatches[world.dispatches["channel"] == "bitrix"].reset_index(drop=True)
+    postings["posting"] = DELETED_POSTING + 1 + np.arange(len(postings))
+    emails = pd.Index(EMPLOYEES).append(pd.Index(pd.concat([sends["email"], world.queued["email"]]).unique()))
+    recipients = _recipients(world, rng, sends=sends, postings=postings, emails=emails, user_of_person=user_of_person)
+    recipient_of_send = np.zeros(len(world.sends) + 1, dtype=np.int64)
+    own = recipients["send"].to_numpy()
+    recipient_of_send[own[own > 0]] = recipients["ID"].to_numpy()[own > 0]
+    events = _events(world, recipients, recipient_of_send)
+    recipients = _flagged(recipients, events)
+    contacts, consents = _contacts(
+        world, rng, sends=sends, postings=postings, emails=emails, recipients=recipients, user_of_person=user_of_person
+    )
+    return SenderFrames(
+        postings=_postings(world, postings, recipients),
+        recipients=recipients.drop(columns=["send", "touched"]),
+        reads=_event_rows(events["open"], recipients, orphans=True).drop(columns="URL"),
+        clicks=_event_rows(events["click"], recipients),
+        unsubs=_event_rows(events["unsubscribe"], recipients).drop(columns="URL"),
+        contacts=contacts,
+        subscriptions=_subscriptions(world, rng, sends=sends, emails=emails, contacts=contacts),
+        abuse=_abuse(world, emails),
+        blacklist=_blacklist(world, sends=sends, contacts=contacts),
+        consents=consents,
+        recipient_of_send=recipient_of_send,
+    )
+
+
+# --- recipients ---
+
+
+def _recipients(
+    world: World,
+    rng: np.random.Generator,
+    *,
+    sends: pd.DataFrame,
+    postings: pd.DataFrame,
+    emails: pd.Index,
+    user_of_person: Ids,
+) -> pd.DataFrame:
+    posting_of = postings.set_index("dispatch")["posting"]
+    sent_at = local(sends["sent_at"])
+    sent = pd.DataFrame(
+        {
+            "POSTING_ID": sends["dispatch"].map(posting_of).to_numpy(np.int64),
+            "CONTACT_ID": emails.get_indexer(sends["email"]) + 1,
+            "STATUS": np.where(sends["outcome"].isin(["failed", "hard_bounce"]), "E", "N"),
+            "DATE_SENT": sent_at,
+            "send": sends["send"].to_numpy(),
+            "person": sends["person"].to_numpy(),
+            "touched": np.fmax(sent_at, local(sends["bounced_at"])),
+        }
+    )
+    waiting = pd.DataFrame(
+        {
+            "POSTING_ID": world.queued["dispatch"].map(posting_of).to_numpy(np.int64),
+            "CONTACT_ID": emails.get_indexer(world.queued["email"]) + 1,
+            "STATUS": "Y",
+            "person": world.queued["person"].to_numpy(),
+        }
+    )
+    rows = pd.concat([_orphans(world), sent, waiting, _odd_statuses(postings)], ignore_index=True)
+    rows = rows.sort_values(["POSTING_ID"], kind="stable").reset_index(drop=True)
+    numbers = np.arange(1, len(rows) + 1)
+    # In the middle a posting was built twice: the ids of the first time are gone.
+    rows.insert(0, "ID", np.where(numbers > len(rows) // 2, numbers + LOST_RECIPIENTS, numbers))
+    for column in ("send", "person"):
+        rows[column] = rows[column].fillna(0).astype(np.int64)
+    rows["touched"] = rows["touched"].fillna(local(pd.Series([world.ended_at - pd.Timedelta(hours=3)]))[0])
+    rows["DATE_DENY"] = np.datetime64("NaT", "s")
+    goal = rows.index[rows["POSTING_ID"].isin(postings["posting"][postings["letter"] == 1]) & (rows["STATUS"] == "N")][
+        :2
+    ]
+    rows.loc[goal, "DATE_DENY"] = rows.loc[goal, "DATE_SENT"] + pd.Timedelta(days=2)
+    rows["FIELDS"] = _fields(world, rng, rows)
+    users = user_of_person[rows["person"].to_numpy()]
+    rows["USER_ID"] = pd.Series(users).astype("Int64").mask(users == 0)
+    return rows.drop(columns="person")
+
+
+def _orphans(world: World) -> pd.DataFrame:
+    """A test letter to employees, deleted afterwards."""
+    at = local(pd.Series([world.started_at]))[0]
+    return pd.DataFrame(
+        {
+            "POSTING_ID": DELETED_POSTING,
+            "CONTACT_ID": np.arange(1, ORPHAN_RECIPIENTS + 1),
+            "STATUS": "N",
+            "DATE_SENT": at,
+            "touched": at,
+        }
+    )
+
+
+def _odd_statuses(postings: pd.DataFrame) -> pd.DataFrame:
+    """W and D in a trigger chain, A in a posting that asks for consent; employees play these parts."""
+    chain = postings[postings["letter"] == 2]["posting"].to_numpy()
+    asking = _asking_posting(postings)
+    asked_at = local(postings["started_at"])[asking - postings["posting"].iat[0]] + np.timedelta64(60, "s")
+    return pd.DataFrame(
+        {
+            "POSTING_ID": [*[chain[1]] * 3, *[chain[2]] * 2, *[asking] * 2],
+            "CONTACT_ID": [1, 2, 3, 4, 5, 6, 7],
+            "STATUS": ["W", "W", "W", "D", "D", "A", "A"],
+            "DATE_SENT": np.array([np.datetime64("NaT")] * 5 + [asked_at] * 2, dtype="datetime64[s]"),
+        }
+    )
+
+
+def _asking_posting(postings: pd.DataFrame) -> int:
+    return int(postings["posting"][postings["letter"] == WELCOME_LETTERS + 2].iat[0])
+
+
+def _fields(world: World, rng: np.random.Generator, rows: pd.DataFrame) -> NDArray[np.object_]:
+    """Personalisation values. A card that was merged later is still named in the recipients of its time."""
+    people = world.people
+    person = rows["person"].to_numpy()
+    companies = people["company"].fillna(0).to_numpy(np.int64)
+    names = people["first_name"].tolist()
+    plain = [
+        _serialized(encode_emoji(name), card=number, company=company)
+        for number, (name, company) in enumerate(zip(names, companies.tolist(), strict=True), start=1)
+    ]
+    fields = np.array([None, *plain], dtype=object)[person]
+    fields[rng.random(len(rows)) < SHARE_FROM_LISTS] = php.serialize({})
+    merged = world.cards[world.cards["merged_at"].notna()]
+    sent_at = rows["DATE_SENT"].to_numpy("datetime64[s]")
+    for owner, card, created, gone in zip(
+        merged["person"].tolist(),
+        merged["contact_id"].tolist(),
+        local(merged["created_at"]),
+        local(merged["merged_at"]),
+        strict=True,
+    ):
+        then = (person == owner) & (sent_at >= created) & (sent_at < gone)
+        fields[then] = _serialized(names[owner - 1], card=card, company=int(companies[owner - 1]))
+    return fields
+
+
+def _serialized(name: str, *, card: int, company: int) -> str:
+    return php.serialize(
+        {
+            "NAME": name,
+            "CRM_ENTITY_ID": str(card),
+            "CRM_ENTITY_TYPE_ID": 3,
+            "CRM_ENTITY_TYPE": "CONTACT",
+            "CRM_CONTACT_ID": str(card),
+            "CRM_COMPANY_ID": str(company) if company else None,
+        }
+    )
+
+
+# --- what recipients did ---
+
+
+def _events(world: World, recipients: pd.DataFrame, recipient_of_send: Ids) -> dict[str, pd.DataFrame]:
+    recipient = recipient_of_send[world.events["send"].to_numpy()]
+    here = recipient > 0
+    events = pd.DataFrame(
+        {
+            "RECIPIENT_ID": recipient[here],
+            "DATE_INSERT": local(world.events["occurred_at"])[here],
+            "URL": world.events["url"].to_numpy(object)[here],
+            "kind": world.events["kind"].astype(str).to_numpy()[here],
+        }
+    )
+    by_kind = {str(kind): rows.drop(columns="kind") for kind, rows in events.groupby("kind")}
+    orphans = recipients[recipients["POSTING_ID"] == DELETED_POSTING].head(3)
+    seen = pd.DataFrame(
+        {"RECIPIENT_ID": orphans["ID"], "DATE_INSERT": orphans["DATE_SENT"] + pd.Timedelta(minutes=5), "URL": None}
+    )
+    by_kind["open"] = pd.concat([seen, by_kind["open"]], ignore_index=True)
+    return by_kind
+
+
+def _flagged(recipients: pd.DataFrame, events: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    ids = recipients["ID"]
+    flags: dict[str, Any] = {}
+    touched = recipients["touched"].to_numpy("datetime64[s]")
+    for column, kind in (("IS_READ", "open"), ("IS_CLICK", "click"), ("IS_UNSUB", "unsubscribe")):
+        first = events[kind].groupby("RECIPIENT_ID")["DATE_INSERT"].min()
+        flags[column] = yes_no(ids.isin(first.index).to_numpy())
+        touched = np.fmax(touched, ids.map(first).to_numpy("datetime64[s]"))
+    return recipients.assign(**flags, DATE_UPDATE=touched)
+
+
+def _event_rows(events: pd.DataFrame, recipients: pd.DataFrame, *, orphans: bool = False) -> pd.DataFrame:
+    posting = recipients.set_index("ID")["POSTING_ID"]
+    if orphans:
+        lost = len(recipients) // 2 + np.arange(1, LOST_RECIPIENTS + 1)
+        middle = events.iloc[[len(events) // 2]]
+        events = pd.concat(
+            [events, pd.DataFrame({"RECIPIENT_ID": lost, "DATE_INSERT": middle["DATE_INSERT"].iat[0], "URL": None})]
+        )
+        # They belong to the posting that was built twice.
+        posting = pd.concat([posting, pd.Series(posting.iloc[len(recipients) // 2], index=lost)])
+    events = events.sort_values("DATE_INSERT", kind="stable").reset_index(drop=True)
+    events.insert(0, "ID", np.arange(1, len(events) + 1))
+    return events.assign(POSTING_ID=events["RECIPIENT_ID"].map(posting).to_numpy(np.int64))
+
+
+def _postings(world: World, postings: pd.DataFrame, recipients: pd.DataFrame) -> pd.DataFrame:
+    groups = recipients[recipients["POSTING_ID"] != DELETED_POSTING]
+    number = groups["POSTING_ID"].to_numpy() - DELETED_POSTING - 1
+
+    def count(chosen: pd.Series) -> Ids:
+        return np.bincount(number[chosen.to_numpy()], minlength=len(postings)).astype(np.int64)
+
+    started_at = local(postings["started_at"])
+    waiting, errors = count(groups["STATUS"] == "Y"), count(groups["STATUS"] == "E")
+    last = groups.groupby("POSTING_ID")["DATE_SENT"].max().reindex(postings["posting"]).to_numpy("datetime64[s]")
+    paused = [None] * len(postings)
+    paused[3:6] = [ZERO_DATETIME] * 3
+    return pd.DataFrame(
+        {
+            "ID": postings["posting"].to_numpy(),
+            "DATE_UPDATE": started_at - np.timedelta64(300, "s"),
+            "MAILING_ID": postings["campaign"].to_numpy(np.int64),
+            "MAILING_CHAIN_ID": postings["letter"].to_numpy(np.int64),
+            "STATUS": np.where(waiting > 0, "P", np.where(errors > 0, "E", "S")),
+            "DATE_SEND": started_at,
+            "DATE_PAUSE": paused,
+            "DATE_SENT": np.where(waiting > 0, np.datetime64("NaT", "s"), np.fmax(last, started_at)),
+            "DATE_CREATE": started_at - np.timedelta64(300, "s"),
+            "COUNT_SEND_ALL": np.bincount(number, minlength=len(postings)),
+            "COUNT_SEND_NONE": waiting,
+            "COUNT_SEND_ERROR": errors,
+            "COUNT_SEND_SUCCESS": count(groups["STATUS"] == "N"),
+            "COUNT_SEND_DENY": count(groups["STATUS"] == "D"),
+            "COUNT_READ": count(groups["IS_READ"] == "Y"),
+            "COUNT_CLICK": count(groups["IS_CLICK"] == "Y"),
+            "COUNT_UNSUB": count(groups["IS_UNSUB"] == "Y"),
+            "CONSENT_SUPPORT": yes_no((postings["posting"] == _asking_posting(postings)).to_numpy()),
+        }
+    )
+
+
+# --- addresses and refusals ---
+
+
+def _contacts(
+    world: World,
+    rng: np.random.Generator,
+    *,
+    sends: pd.DataFrame,
+    postings: pd.DataFrame,
+    emails: pd.Index,
+    recipients: pd.DataFrame,
+    user_of_person: Ids,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    seen = pd.concat(
+        [
+            sends[["email", "person", "sent_at"]],
+            world.queued[["email", "person"]].assign(sent_at=world.ended_at - pd.Timedelta(hours=3)),
+        ]
+    ).groupby("email", sort=False)
+    first = seen["sent_at"].min().reindex(emails).fillna(world.started_at)
+    last = seen["sent_at"].max().reindex(emails).fillna(world.started_at)
+    person = seen["person"].first().reindex(emails).fillna(0).to_numpy(np.int64)
+    inserted = local(first) - np.timedelta64(300, "s")
+    names = np.array(["Сотрудник", *map(encode_emoji, world.people["first_name"])], dtype=object)
+    users = user_of_person[person]
+    users[: len(EMPLOYEES)] = np.arange(2, len(EMPLOYEES) + 2)
+    contacts = pd.DataFrame(
+        {
+            "ID": np.arange(1, len(emails) + 1),
+            "DATE_INSERT": inserted,
+            "DATE_UPDATE": inserted,
+            "TYPE_ID": 1,
+            "CODE": emails.to_numpy(object),
+            "NAME": names[person],
+            "USER_ID": pd.Series(users).astype("Int64").mask(users == 0),
+            "BLACKLISTED": "N",
+            "IS_READ": yes_no(np.isin(np.arange(1, len(emails) + 1), _who(recipients, "IS_READ"))),
+            "IS_CLICK": yes_no(np.isin(np.arange(1, len(emails) + 1), _who(recipients, "IS_CLICK"))),
+            "IS_UNSUB": "N",
+            "CONSENT_STATUS": "N",
+            "CONSENT_REQUEST": 0,
+            "IP": None,
+        }
+    )
+    consents = _answers(world, rng, contacts=contacts, last=local(last), sends=sends, postings=postings)
+    return contacts, consents
+
+
+def _who(recipients: pd.DataFrame, flag: str) -> Ids:
+    return recipients["CONTACT_ID"].to_numpy()[(recipients[flag] == "Y").to_numpy()]
+
+
+def _answers(
+    world: World,
+    rng: np.random.Generator,
+    *,
+    contacts: pd.DataFrame,
+    last: Moments,
+    sends: pd.DataFrame,
+    postings: pd.DataFrame,
+) -> pd.DataFrame:
+    """Sets consent, refusal and blacklist flags in `contacts`; gives the accepted consents."""
+    index = pd.Index(contacts["CODE"])
+    posting_of = postings.set_index("dispatch")["posting"]
+    first_posting = sends.drop_duplicates("email").set_index("email")["dispatch"].map(posting_of)
+    complaints = _emails_of(world, "complaint")
+    back = world.minds[world.minds["how"].isin(["consent", "consent_unflipped"])].drop_duplicates("email", keep="last")
+    parts = [pd.DataFrame({"email": back["email"].to_numpy(), "at": local(back["at"])})]
+    # Somebody who complained agreed to something later: the complaint must weigh more.
+    forgiving = complaints[: max(1, len(complaints) // 10)]
+    parts.append(
+        pd.DataFrame(
+            {"email": forgiving, "at": np.datetime64(world.ended_at.tz_convert(None) - pd.Timedelta(hours=30), "s")}
+        )
+    )
+    early = rng.random(len(contacts)) < SHARE_EARLY_CONSENT
+    early[: len(EMPLOYEES)] = False
+    early &= ~index.isin(np.concatenate([part["email"].to_numpy(object) for part in parts]))
+    parts.append(
+        pd.DataFrame(
+            {
+                "email": index[early],
+                "at": contacts["DATE_INSERT"].to_numpy("datetime64[s]")[early] + np.timedelta64(900, "s"),
+            }
+        )
+    )
+    consents = pd.concat(parts, ignore_index=True)
+    consents["posting"] = consents["email"].map(first_posting).fillna(postings["posting"].iat[-1]).astype(np.int64)
+    rows = index.get_indexer(consents["email"])
+    contacts.loc[rows, "CONSENT_STATUS"] = "A"
+    contacts.loc[rows, "CONSENT_REQUEST"] = 1
+    contacts.loc[rows, "DATE_UPDATE"] = consents["at"].to_numpy()
+    contacts.loc[index.isin(complaints), "BLACKLISTED"] = "Y"
+    contacts.loc[5:6, ["CONSENT_STATUS", "CONSENT_REQUEST"]] = ["W", 1]  # the employees of `_odd_statuses`
+
+    quiet = _quiet(world, index, taken=consents["email"])
+    chosen = rng.permutation(quiet)[: 2 * max(3, round(len(contacts) * 0.002))]
+    denied, blacklisted = chosen[::2], chosen[1::2]
+    later = np.minimum(
+        last + np.timedelta64(86_400, "s"), local(pd.Series([world.ended_at]))[0] - np.timedelta64(60, "s")
+    )
+    contacts.loc[denied, ["CONSENT_STATUS", "IS_UNSUB"]] = ["D", "Y"]
+    contacts.loc[denied, "CONSENT_REQUEST"] = 1
+    contacts.loc[blacklisted, "BLACKLISTED"] = "Y"
+    contacts.loc[chosen, "DATE_UPDATE"] = later[chosen]
+    return consents
+
+
+def _quiet(world: World, index: pd.Index, *, taken: pd.Series) -> Ids:
+    """Addresses that did nothing special and are in no dispatch under way."""
+    busy = set(taken) | set(world.queued["email"]) | set(world.minds["email"]) | set(EMPLOYEES)
+    for kind in ("complaint", "unsubscribe"):
+        busy |= set(_emails_of(world, kind))
+    busy |= set(world.sends["email"][world.sends["outcome"] == "hard_bounce"])
+    busy |= set(world.sends["email"][world.sends["letter"] == BITRIX_LETTERS])
+    return np.flatnonzero(~index.isin(busy))
+
+
+def _emails_of(world: World, kind: str) -> NDArray[np.object_]:
+    sends = world.events["send"][world.events["kind"] == kind].to_numpy() - 1
+    rows = world.sends.iloc[sends]
+    return rows["email"][rows["letter"] <= BITRIX_LETTERS].unique().astype(object)
+
+
+def _subscriptions(
+    world: World, rng: np.random.Generator, *, sends: pd.DataFrame, emails: pd.Index, contacts: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per campaign and address that ever decided; the flag is flipped in place, its date stays."""
+    events = world.events[world.events["kind"] == "unsubscribe"]
+    of_send = world.sends.merge(world.letters[["letter", "campaign"]], on="letter").sort_values("send")
+    left = of_send.iloc[events["send"].to_numpy() - 1][["email", "campaign", "letter"]].assign(
+        at=events["occurred_at"].to_numpy()
+    )
+    left = left[left["letter"] <= BITRIX_LETTERS]
+    flips = world.minds[world.minds["how"] != "consent_unflipped"][["email", "campaign", "at"]]
+    decisions = pd.concat(
+        [left[["email", "campaign", "at"]].assign(flag="Y"), flips.assign(flag="N")], ignore_index=True
+    ).sort_values("at", kind="stable")
+    rows = (
+        decisions.groupby(["campaign", "email"], sort=True).agg(at=("at", "first"), flag=("flag", "last")).reset_index()
+    )
+    rows = pd.DataFrame(
+        {
+            "MAILING_ID": rows["campaign"].to_numpy(np.int64),
+            "CONTACT_ID": emails.get_indexer(rows["email"]) + 1,
+            "DATE_INSERT": local(pd.to_datetime(rows["at"], utc=True)),
+            "IS_UNSUB": rows["flag"].to_numpy(object),
+        }
+    )
+    # A page let people subscribe; a few have that row beside the one of their unsubscribe, since the flag is in the key.
+    joined = np.flatnonzero(rng.random(len(contacts)) < 0.1)
+    joined = joined[joined >= len(EMPLOYEES)]
+    page = pd.DataFrame(
+        {
+            "MAILING_ID": 1,
+            "CONTACT_ID": joined + 1,
+            "DATE_INSERT": contacts["DATE_INSERT"].to_numpy("datetime64[s]")[joined],
+            "IS_UNSUB": "N",
+        }
+    )
+    return pd.concat([rows, page]).drop_duplicates(["MAILING_ID", "CONTACT_ID", "IS_UNSUB"]).reset_index(drop=True)
+
+
+def _abuse(world: World, emails: pd.Index) -> pd.DataFrame:
+    events = world.events[world.events["kind"] == "complaint"]
+    sends = world.sends.iloc[events["send"].to_numpy() - 1]
+    here = (sends["letter"] <= BITRIX_LETTERS).to_numpy()
+    email = sends["email"].to_numpy(object)[here]
+    texts = ("", "Я не подписывался", "Спам!", "Слишком часто")
+    return pd.DataFrame(
+        {
+            "ID": np.arange(1, len(email) + 1),
+            "TEXT": [texts[number % len(texts)] for number in range(len(email))],
+            "CONTACT_ID": emails.get_indexer(email) + 1,
+            "CONTACT_TYPE_ID": 1,
+            "CONTACT_CODE": [code.capitalize() if number % 5 == 0 else code for number, code in enumerate(email)],
+            "DATE_INSERT": local(events["occurred_at"])[here],
+        }
+    )
+
+
+def _blacklist(world: World, *, sends: pd.DataFrame, contacts: pd.DataFrame) -> pd.DataFrame:
+    """Permanent bounces (category 0), and a few addresses that somebody entered by hand (category 1)."""
+    bounced = sends[sends["outcome"] == "hard_bounce"].drop_duplicates("email")
+    by_hand = contacts[(contacts["BLACKLISTED"] == "Y") & (contacts["DATE_UPDATE"] > contacts["DATE_INSERT"])].head(3)
+    rows = pd.concat(
+        [
+            pd.DataFrame({"DATE_INSERT": local(bounced["bounced_at"]), "CATEGORY_ID": 0, "CODE": bounced["email"]}),
+            pd.DataFrame(
+                {
+                    "DATE_INSERT": by_hand["DATE_UPDATE"].to_numpy("datetime64[s]"),
+                    "CATEGORY_ID": 1,
+                    "CODE": by_hand["CODE"],
+                }
+            ),
+        ]
+    )
+    rows = rows.drop_duplicates("CODE").sort_values("DATE_INSERT", kind="stable").reset_index(drop=True)
+    rows.insert(0, "ID", np.arange(1, len(rows) + 1))
+    return rows
