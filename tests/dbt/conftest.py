@@ -1,0 +1,88 @@
+"""One small world, loaded and built once, as Airflow builds it: layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from tests.conftest import WORLD_AS_OF, WORLD_SCALE, WORLD_SEED
+from tests.dbt.dbt_runs import DbtRun, dbt
+from tests.dbt.world_mailchimp import WorldMailchimp
+
+from lettertrail.bitrix.catalog import load_catalog
+from lettertrail.bitrix.sql import SqlSource
+from lettertrail.clock import fixed_clock
+from lettertrail.sandbox.world import World, generate
+from lettertrail.warehouse.embedded import EmbeddedPostgres
+from lettertrail.warehouse.load import load_table
+from lettertrail.warehouse.load_esp import load_account
+from lettertrail.warehouse.migrate import migrate
+
+LAYERS = ("staging", "intermediate", "marts", "segments")
+CLOCK = fixed_clock(datetime(2026, 11, 1, 1, 0, tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class Built:
+    """A warehouse with the small world in it and all models built."""
+
+    dsn: str
+    layers: dict[str, DbtRun]
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """All rows of a query."""
+        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    """The world the sample site was made from."""
+    return generate(seed=WORLD_SEED, scale=WORLD_SCALE, as_of=WORLD_AS_OF)
+
+
+@pytest.fixture(scope="session")
+def loaded_dsn(postgres: EmbeddedPostgres, bitrix_site_small: str, world: World) -> str:
+    """The small world in raw_bitrix and raw_esp, through the real loaders."""
+    dsn = postgres.ensure_database("dbt_small_world")
+    migrate(dsn)
+    source = SqlSource(bitrix_site_small, ZoneInfo("Europe/Moscow"))
+    for entry in load_catalog():
+        load_table(source, entry, dsn, run_id="tests", clock=CLOCK)
+    load_account(WorldMailchimp(world), dsn, run_id="tests", clock=CLOCK)
+    return dsn
+
+
+@pytest.fixture(scope="session")
+def built(loaded_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The marts of the small world."""
+    runs = {}
+    for layer in LAYERS:
+        runs[layer] = dbt(
+            "build",
+            "--select",
+            f"path:models/{layer}",
+            "--indirect-selection",
+            "buildable",
+            dsn=loaded_dsn,
+            work_dir=tmp_path_factory.mktemp(layer),
+        )
+        assert runs[layer].returncode == 0, runs[layer].output[-4000:]
+    return Built(loaded_dsn, runs)
+
+
+@pytest.fixture
+def changed_dsn(built: Built, postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A copy of the built warehouse that a test may spoil."""
+    name = "dbt_changed_world"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
+    yield postgres.dsn(name)
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"drop database {name} with (force)")

@@ -1,0 +1,87 @@
+"""Runs dbt against a database, with everything it writes in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lettertrail.settings import DBT_PROJECT_DIR
+
+RUN_AT = "2026-11-01T00:00:00+03:00"
+THREADS = "2"
+
+
+@dataclass(frozen=True, slots=True)
+class DbtRun:
+    """What a dbt command left behind."""
+
+    returncode: int
+    output: str
+    target: Path
+
+    @property
+    def results(self) -> dict[str, str]:
+        """Status by node name, from run_results.json."""
+        rows = json.loads((self.target / "run_results.json").read_text(encoding="utf-8"))["results"]
+        return {row["unique_id"].split(".")[2]: row["status"] for row in rows}
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """manifest.json."""
+        manifest: dict[str, Any] = json.loads((self.target / "manifest.json").read_text(encoding="utf-8"))
+        return manifest
+
+
+def dbt(
+    *arguments: str,
+    dsn: str,
+    work_dir: Path,
+    project: Path = DBT_PROJECT_DIR,
+    variables: Mapping[str, object] | None = None,
+) -> DbtRun:
+    """Runs a dbt command; never raises for a failed build, the caller looks at the result."""
+    where = urlsplit(dsn)
+    environment = {
+        **os.environ,
+        "LETTERTRAIL_WAREHOUSE_HOST": where.hostname or "",
+        "LETTERTRAIL_WAREHOUSE_PORT": str(where.port or 5432),
+        "LETTERTRAIL_WAREHOUSE_USER": unquote(where.username or ""),
+        "LETTERTRAIL_WAREHOUSE_PASSWORD": unquote(where.password or ""),
+        "LETTERTRAIL_WAREHOUSE_DBNAME": where.path.lstrip("/"),
+        "LETTERTRAIL_DBT_THREADS": THREADS,
+        "DO_NOT_TRACK": "1",
+    }
+    target = work_dir / "target"
+    finished = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("dbt")),
+            *arguments,
+            f"--project-dir={project}",
+            f"--profiles-dir={project}",
+            f"--target-path={target}",
+            f"--log-path={work_dir / 'logs'}",
+            "--vars",
+            json.dumps({"run_at": RUN_AT, **(variables or {})}),
+        ],
+        check=False,
+        cwd=work_dir,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    return DbtRun(finished.returncode, finished.stdout + finished.stderr, target)
+
+
+def copy_project(destination: Path) -> Path:
+    """A copy of the project without what earlier runs left in it."""
+    return Path(
+        shutil.copytree(DBT_PROJECT_DIR, destination, ignore=shutil.ignore_patterns("target", "logs", ".user.yml"))
+    )

@@ -1,0 +1,580 @@
+"""The marts' figures once more, in plain Python straight from the raw tables.
+
+Written from the definitions (DESIGN.md, dbt_project.yml) and not from the models: union-find instead of label
+propagation, exact fractions instead of numerics, loops instead of joins. What both agree on is probably right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg.rows import dict_row
+
+ZONE = ZoneInfo("Europe/Moscow")
+LOOKBACK = {"lead_created": timedelta(days=30), "deal_won": timedelta(days=90)}
+HALF_LIFE = timedelta(days=7)
+SHARED_LIMIT = 3
+MACHINE_OPEN = timedelta(seconds=60)
+HUMAN_CLICK = timedelta(seconds=300)
+SCAN_WINDOW = timedelta(seconds=10)
+SCAN_AT_ONCE = timedelta(seconds=20)
+RANKS = ("erased", "complaint", "hard_bounce", "unsubscribed", "no_consent")
+MODELS = ("last_touch", "first_touch", "linear", "time_decay")
+CREDIT_UNIT = Fraction(1, 10**10)
+CENT = Fraction(1, 100)
+
+Row = dict[str, Any]
+Node = tuple[str, object]
+
+
+@dataclass(slots=True)
+class Message:
+    """One letter to one address that was attempted."""
+
+    letter: str | None
+    person: Node | None
+    sent_at: datetime | None
+    sent: bool
+    delivered: bool
+    bounced: bool
+
+
+@dataclass(slots=True)
+class Act:
+    """An open or a click."""
+
+    order: tuple[datetime, str, int, str]
+    message: object
+    letter: str | None
+    person: Node | None
+    at: datetime
+    url: str | None
+    proxy: bool | None
+    machine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """One conversion × model × touch."""
+
+    letter: str | None
+    credit: Fraction
+    amount: Fraction
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the marts should say."""
+
+    letters: dict[str, Row] = field(default_factory=dict)
+    credits: dict[str, Credit] = field(default_factory=dict)
+    suppressed: dict[str, str] = field(default_factory=dict)
+    people: set[frozenset[str]] = field(default_factory=set)
+    """The e-mails of every person who has more than one."""
+    machine_opens: int = 0
+    machine_clicks: int = 0
+
+
+class _Raw:
+    def __init__(self, dsn: str) -> None:
+        self._connection = psycopg.connect(dsn, row_factory=dict_row)
+        self._connection.execute("set time zone 'UTC'")
+
+    def rows(self, table: str, *, gone: bool = False) -> list[Row]:
+        where = "" if gone else " where _deleted_at is null"
+        return self._connection.execute(f"select * from {table}{where}").fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _People:
+    """Union-find over ('contact', id), ('lead', id) and ('email', address)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[Node, Node] = {}
+
+    def find(self, node: Node) -> Node:
+        self._parent.setdefault(node, node)
+        while self._parent[node] != node:
+            self._parent[node] = self._parent[self._parent[node]]
+            node = self._parent[node]
+        return node
+
+    def join(self, one: Node, other: Node) -> None:
+        self._parent[self.find(one)] = self.find(other)
+
+    def knows(self, node: Node) -> bool:
+        return node in self._parent
+
+    def groups(self) -> Iterator[set[str]]:
+        found: dict[Node, set[str]] = defaultdict(set)
+        for node in list(self._parent):
+            if node[0] == "email":
+                found[self.find(node)].add(str(node[1]))
+        yield from found.values()
+
+
+def figures(dsn: str) -> Figures:
+    """Everything, from the raw tables of one database."""
+    raw = _Raw(dsn)
+    try:
+        return _figures(raw)
+    finally:
+        raw.close()
+
+
+def _figures(raw: _Raw) -> Figures:
+    result = Figures()
+    people = _identify(raw)
+    result.people = {frozenset(group) for group in people.groups() if len(group) > 1}
+    result.suppressed = _suppressed(raw, people)
+    letters, letter_of_posting = _letters(raw)
+    messages = _messages(raw, people, letters, letter_of_posting)
+    clicks, opens = _acts(raw, people, messages, letters, letter_of_posting)
+    _judge(messages, clicks, opens)
+    result.machine_clicks = sum(act.machine for act in clicks)
+    result.machine_opens = sum(act.machine for act in opens)
+    result.credits = _credits(raw, people, clicks)
+    departures = _departures(raw, messages, letters, letter_of_posting)
+    result.letters = {letter: _performance(letter, messages, opens, clicks, departures) for letter in letters}
+    for credit_id, credit in result.credits.items():
+        if credit.letter is None:
+            continue
+        kind, _, model, _ = credit_id.split(":")
+        row = result.letters[credit.letter]
+        row[f"{'leads' if kind == 'lead_created' else 'deals'}_{model}"] += credit.credit
+        if kind == "deal_won":
+            row[f"revenue_{model}"] += credit.amount
+    return result
+
+
+# --- people ---------------------------------------------------------------------------------------
+
+
+def email(text: str | None) -> str | None:
+    """The address as a key, or None when it cannot be one."""
+    if text is None or not re.search(r".@.", text, re.DOTALL):
+        return None
+    return text.strip(" \t\r\n\u00a0").lower()
+
+
+def utc(naive: datetime | None) -> datetime | None:
+    """A site time in UTC."""
+    return None if naive is None else naive.replace(tzinfo=ZONE).astimezone(UTC)
+
+
+def _addresses(raw: _Raw) -> dict[int, Row]:
+    rows = {row["id"]: row for row in raw.rows("raw_bitrix.b_sender_contact", gone=True)}
+    for row in rows.values():
+        row["email"] = email(row["code"]) if row["type_id"] == 1 else None
+    return rows
+
+
+def _crm_contact(fields: str | None) -> int | None:
+    found = re.search(r's:14:"CRM_CONTACT_ID";(?:i:|s:\d+:")(\d+)', fields or "")
+    return (int(found.group(1)) or None) if found else None
+
+
+def _identify(raw: _Raw) -> _People:
+    addresses = _addresses(raw)
+    contacts = {row["id"] for row in raw.rows("raw_bitrix.b_crm_contact")}
+    held: dict[str, set[int]] = defaultdict(set)
+    lead_emails: dict[int, set[str]] = defaultdict(set)
+    seen: set[str] = {row["email"] for row in addresses.values() if row["email"]}
+    for row in raw.rows("raw_bitrix.b_crm_field_multi"):
+        address = email(row["value"])
+        if row["type_id"] != "EMAIL" or address is None:
+            continue
+        if row["entity_id"] == "CONTACT":
+            seen.add(address)
+            if row["element_id"] in contacts:
+                held[address].add(row["element_id"])
+        elif row["entity_id"] == "LEAD":
+            seen.add(address)
+            lead_emails[row["element_id"]].add(address)
+    for row in raw.rows("raw_bitrix.b_sender_posting_recipient", gone=True):
+        contact = _crm_contact(row["fields"])
+        address = addresses.get(row["contact_id"], {}).get("email")
+        if contact and address:
+            held[address].add(contact)
+        # An old recipient row may be all that is left of a contact.
+    people = _People()
+    for address in seen:
+        people.find(("email", address))
+    for contact in contacts:
+        people.find(("contact", contact))
+    shared = {address for address, owners in held.items() if len(owners) > SHARED_LIMIT}
+    for address, owners in held.items():
+        for contact in owners - (owners if address in shared else set()):
+            people.join(("contact", contact), ("email", address))
+    for row in raw.rows("raw_bitrix.b_crm_lead"):
+        lead: Node = ("lead", row["id"])
+        people.find(lead)
+        if row["contact_id"]:
+            people.join(lead, ("contact", row["contact_id"]))
+        for address in lead_emails[row["id"]]:
+            if address not in shared or not row["contact_id"]:
+                people.join(lead, ("email", address))
+    for table in ("raw_esp.contacts", "raw_esp.events"):
+        for row in raw.rows(table, gone=True):
+            if address := email(row["email"]):
+                people.find(("email", address))
+    return people
+
+
+# --- letters, messages, events --------------------------------------------------------------------
+
+
+def _letters(raw: _Raw) -> tuple[list[str], dict[int, tuple[str | None, bool]]]:
+    """All letter ids, and for every posting its letter and whether it is an e-mail letter."""
+    chains = {row["id"]: row["message_code"] == "mail" for row in raw.rows("raw_bitrix.b_sender_mailing_chain")}
+    letters = [f"bitrix:{number}" for number, is_mail in chains.items() if is_mail]
+    letters += [f"{r['esp']}:{r['account']}:{r['external_id']}" for r in raw.rows("raw_esp.campaigns")]
+    postings = {}
+    for row in raw.rows("raw_bitrix.b_sender_posting"):
+        is_mail = chains.get(row["mailing_chain_id"])
+        postings[row["id"]] = (f"bitrix:{row['mailing_chain_id']}" if is_mail else None, is_mail is not False)
+    return letters, postings
+
+
+def _esp_message(row: Row) -> object:
+    return (row["esp"], row["account"], row["campaign_id"], email(row["email"]))
+
+
+def _messages(
+    raw: _Raw, people: _People, letters: Iterable[str], postings: Mapping[int, tuple[str | None, bool]]
+) -> dict[object, Message]:
+    addresses = _addresses(raw)
+    known = set(letters)
+    messages: dict[object, Message] = {}
+    for row in raw.rows("raw_bitrix.b_sender_posting_recipient"):
+        letter, is_mail = postings.get(row["posting_id"], (None, True))
+        address = addresses.get(row["contact_id"])
+        if row["status"] not in ("N", "E") or not is_mail or (address and address["type_id"] != 1):
+            continue
+        contact = _crm_contact(row["fields"])
+        person: Node | None = None
+        if address and address["email"]:
+            person = people.find(("email", address["email"]))
+        elif contact:
+            person = people.find(("contact", contact))
+        ok = row["status"] == "N"
+        messages[row["id"]] = Message(letter, person, utc(row["date_sent"]), ok, ok, not ok)
+    bounced = set()
+    for row in raw.rows("raw_esp.events"):
+        key = _esp_message(row)
+        if row["event_type"] == "bounced":
+            bounced.add(key)
+        elif row["event_type"] == "sent":
+            letter = f"{row['esp']}:{row['account']}:{row['campaign_id']}"
+            person = people.find(("email", email(row["email"])))
+            earlier = messages.get(key)
+            at = min(row["occurred_at"], earlier.sent_at) if earlier and earlier.sent_at else row["occurred_at"]
+            messages[key] = Message(letter if letter in known else None, person, at, True, True, False)
+    for key in bounced & messages.keys():
+        messages[key].delivered, messages[key].bounced = False, True
+    return messages
+
+
+def _acts(
+    raw: _Raw,
+    people: _People,
+    messages: Mapping[object, Message],
+    letters: Iterable[str],
+    postings: Mapping[int, tuple[str | None, bool]],
+) -> tuple[list[Act], list[Act]]:
+    known = set(letters)
+    clicks, opens = [], []
+    for table, into in (("click", clicks), ("read", opens)):
+        for row in raw.rows(f"raw_bitrix.b_sender_posting_{table}"):
+            message = messages.get(row["recipient_id"])
+            letter = message.letter if message and message.letter else postings.get(row["posting_id"], (None, True))[0]
+            at = utc(row["date_insert"])
+            assert at is not None
+            key = row["recipient_id"] if message else None
+            person = message.person if message else None
+            into.append(Act((at, "bitrix", row["id"], ""), key, letter, person, at, row.get("url"), None))
+    for row in raw.rows("raw_esp.events"):
+        if row["event_type"] not in ("opened", "clicked"):
+            continue
+        letter = f"{row['esp']}:{row['account']}:{row['campaign_id']}"
+        order = (row["occurred_at"], row["esp"], 0, f"{row['esp']}:{row['account']}:{row['external_id']}")
+        key = _esp_message(row)
+        act = Act(
+            order,
+            key if key in messages else None,
+            letter if letter in known else None,
+            people.find(("email", email(row["email"]))),
+            row["occurred_at"],
+            row["url"],
+            row["is_proxy"],
+        )
+        (clicks if row["event_type"] == "clicked" else opens).append(act)
+    return clicks, opens
+
+
+def _by_message(acts: Iterable[Act]) -> dict[object, list[Act]]:
+    found: dict[object, list[Act]] = defaultdict(list)
+    for act in acts:
+        if act.message is not None:
+            found[act.message].append(act)
+    return found
+
+
+def _judge(messages: Mapping[object, Message], clicks: list[Act], opens: list[Act]) -> None:
+    for act in [*clicks, *opens]:
+        act.machine = bool(act.proxy)
+    clicks_of = _by_message(clicks)
+    bursts: dict[object, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for key, own in clicks_of.items():
+        sent_at = messages[key].sent_at
+        for start in own:
+            near = [act for act in own if start.at <= act.at <= start.at + SCAN_WINDOW]
+            links = len({act.url for act in near if act.url})
+            at_once = sent_at is not None and start.at <= sent_at + SCAN_AT_ONCE
+            if links >= 3 or (links >= 2 and at_once):
+                bursts[key].append((start.at, max(act.at for act in near)))
+                for act in near:
+                    act.machine = True
+    for act in opens:
+        if act.message is None or act.machine:
+            continue
+        if any(start - SCAN_WINDOW <= act.at <= end + SCAN_WINDOW for start, end in bursts[act.message]):
+            act.machine = True
+            continue
+        sent_at = messages[act.message].sent_at
+        if act.proxy is not None or sent_at is None or act.at - sent_at > MACHINE_OPEN:
+            continue
+        own = clicks_of.get(act.message, [])
+        act.machine = not any(not c.machine and act.at <= c.at <= act.at + HUMAN_CLICK for c in own)
+
+
+def _departures(
+    raw: _Raw,
+    messages: Mapping[object, Message],
+    letters: Iterable[str],
+    postings: Mapping[int, tuple[str | None, bool]],
+) -> dict[str, list[tuple[object, str]]]:
+    """(message, letter) of every unsubscribe and complaint."""
+    known = set(letters)
+    left: list[tuple[object, str]] = []
+    complained: list[tuple[object, str]] = []
+    address_of = {r["id"]: r["contact_id"] for r in raw.rows("raw_bitrix.b_sender_posting_recipient")}
+    unsubscribed_at = []
+    for row in raw.rows("raw_bitrix.b_sender_posting_unsub"):
+        message = messages.get(row["recipient_id"])
+        letter = message.letter if message and message.letter else postings.get(row["posting_id"], (None, True))[0]
+        if message and letter:
+            left.append((row["recipient_id"], letter))
+            unsubscribed_at.append((address_of[row["recipient_id"]], row["date_insert"], row["id"], left[-1]))
+    for row in raw.rows("raw_bitrix.b_sender_abuse"):
+        near = [
+            (abs(at - row["date_insert"]), number, where)
+            for address, at, number, where in unsubscribed_at
+            if address == row["contact_id"] and abs(at - row["date_insert"]) <= timedelta(seconds=60)
+        ]
+        if near:
+            complained.append(min(near)[2])
+    for row in raw.rows("raw_esp.events"):
+        letter = f"{row['esp']}:{row['account']}:{row['campaign_id']}"
+        if row["event_type"] in ("unsubscribed", "complained") and _esp_message(row) in messages and letter in known:
+            (left if row["event_type"] == "unsubscribed" else complained).append((_esp_message(row), letter))
+    return {"unsubscribed": left, "complained": complained}
+
+
+def _performance(
+    letter: str,
+    messages: Mapping[object, Message],
+    opens: list[Act],
+    clicks: list[Act],
+    departures: Mapping[str, list[tuple[object, str]]],
+) -> Row:
+    own = [message for message in messages.values() if message.letter == letter]
+
+    def people_of(acts: Iterable[Act], *, human: bool) -> int:
+        return len(
+            {
+                act.person or act.message
+                for act in acts
+                if act.letter == letter
+                and act.message is not None
+                and messages[act.message].delivered
+                and not (human and act.machine)
+            }
+        )
+
+    def leavers(kind: str) -> int:
+        return len(
+            {messages[k].person or k for k, where in departures[kind] if where == letter and messages[k].delivered}
+        )
+
+    row: Row = {
+        "attempted_count": len(own),
+        "sent_count": sum(message.sent for message in own),
+        "delivered_count": sum(message.delivered for message in own),
+        "bounced_count": sum(message.bounced for message in own),
+        "opened_count": people_of(opens, human=False),
+        "opened_human_count": people_of(opens, human=True),
+        "clicked_count": people_of(clicks, human=False),
+        "clicked_human_count": people_of(clicks, human=True),
+        "unsubscribed_count": leavers("unsubscribed"),
+        "complained_count": leavers("complained"),
+    }
+    for model in MODELS:
+        row |= {f"leads_{model}": Fraction(0), f"deals_{model}": Fraction(0), f"revenue_{model}": Fraction(0)}
+    return row
+
+
+# --- conversions and credits ----------------------------------------------------------------------
+
+
+def _conversions(raw: _Raw, people: _People) -> Iterator[tuple[str, Node | None, datetime, Decimal]]:
+    def card(kind: str, number: int | None) -> Node | None:
+        node = (kind, number)
+        return people.find(node) if number and people.knows(node) else None
+
+    for lead in raw.rows("raw_bitrix.b_crm_lead"):
+        at = utc(lead["date_create"])
+        if at is not None:
+            yield f"lead_created:{lead['id']}", card("lead", lead["id"]), at, lead["opportunity_account"] or Decimal(0)
+    won_at = {}
+    for step in sorted(raw.rows("raw_bitrix.b_crm_deal_stage_history"), key=lambda step: step["id"]):
+        if step["type_id"] == 3:
+            won_at[step["owner_id"]] = step["created_time"]
+    linked: dict[int, list[Row]] = defaultdict(list)
+    for link in raw.rows("raw_bitrix.b_crm_deal_contact"):
+        linked[link["deal_id"]].append(link)
+    for deal in raw.rows("raw_bitrix.b_crm_deal"):
+        at = utc(won_at.get(deal["id"]) or deal["moved_time"] or deal["closedate"])
+        if deal["stage_semantic_id"] != "S" or deal["is_recurring"] == "Y" or at is None:
+            continue
+        links = sorted(linked[deal["id"]], key=lambda r: (r["is_primary"] != "Y", r["sort"], r["contact_id"]))
+        owners = [card("contact", deal["contact_id"])]
+        owners += [card("contact", link["contact_id"]) for link in links]
+        owners += [card("lead", deal["lead_id"])]
+        person = next((owner for owner in owners if owner), None)
+        yield f"deal_won:{deal['id']}", person, at, deal["opportunity_account"] or Decimal(0)
+
+
+def _credits(raw: _Raw, people: _People, clicks: list[Act]) -> dict[str, Credit]:
+    touches: dict[Node, list[Act]] = defaultdict(list)
+    for act in sorted(clicks, key=lambda act: act.order):
+        if not act.machine and act.person and act.letter:
+            touches[act.person].append(act)
+    credits: dict[str, Credit] = {}
+    for conversion, person, at, amount in _conversions(raw, people):
+        window = LOOKBACK[conversion.split(":", maxsplit=1)[0]]
+        own = [act for act in touches.get(person, []) if at - window <= act.at <= at] if person else []
+        for model in MODELS:
+            if not own:
+                credits[f"{conversion}:{model}:0"] = Credit(None, Fraction(1), Fraction(amount))
+                continue
+            weights = _weights(model, own)
+            parts = _dealt_out(weights, total=Fraction(1), unit=CREDIT_UNIT)
+            amounts = _dealt_out(weights, total=Fraction(amount), unit=CENT)
+            for index, (act, part, money) in enumerate(zip(own, parts, amounts, strict=True), start=1):
+                credits[f"{conversion}:{model}:{index}"] = Credit(act.letter, part, money)
+    return credits
+
+
+def _weights(model: str, touches: list[Act]) -> list[Fraction]:
+    last = len(touches) - 1
+    match model:
+        case "last_touch":
+            return [Fraction(index == last) for index in range(last + 1)]
+        case "first_touch":
+            return [Fraction(index == 0) for index in range(last + 1)]
+        case "linear":
+            return [Fraction(1)] * (last + 1)
+    return [Fraction(0.5 ** ((touches[-1].at - act.at) / HALF_LIFE)) for act in touches]
+
+
+def _dealt_out(weights: list[Fraction], *, total: Fraction, unit: Fraction) -> list[Fraction]:
+    """`total` in whole units by the largest remainder; equal remainders go to the later one first."""
+    exact = [weight / sum(weights) * total / unit for weight in weights]
+    units = [floor(part) for part in exact]
+    order = sorted(range(len(units)), key=lambda index: (exact[index] - units[index], index), reverse=True)
+    for index in order[: int(total / unit) - sum(units)]:
+        units[index] += 1
+    return [part * unit for part in units]
+
+
+# --- suppression ----------------------------------------------------------------------------------
+
+
+def _evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
+    """(address, state, time); no time means that nobody knows it."""
+    addresses = _addresses(raw)
+    recipients = {r["id"]: r for r in raw.rows("raw_bitrix.b_sender_posting_recipient", gone=True)}
+    campaigns = {r["id"]: r["mailing_id"] for r in raw.rows("raw_bitrix.b_sender_posting")}
+    reported = raw.rows("raw_bitrix.b_sender_abuse", gone=True)
+    left: dict[tuple[int, int | None], datetime] = {}
+    for row in raw.rows("raw_bitrix.b_sender_posting_unsub", gone=True):
+        recipient = recipients.get(row["recipient_id"])
+        address = addresses.get(recipient["contact_id"]) if recipient else None
+        if address is None:
+            continue
+        at = utc(row["date_insert"])
+        assert at is not None
+        key = (address["id"], campaigns.get(row["posting_id"]))
+        left[key] = max(at, left.get(key, at))
+        yield address["email"], "unsubscribed", at
+    for row in raw.rows("raw_bitrix.b_sender_mailing_subscription", gone=True):
+        if row["is_unsub"] == "Y" and row["contact_id"] in addresses:
+            at = left.get((row["contact_id"], row["mailing_id"]))
+            yield addresses[row["contact_id"]]["email"], "unsubscribed", at
+    complained = {row["contact_id"] for row in reported} | {email(row["contact_code"]) for row in reported}
+    for row in addresses.values():
+        if row["is_unsub"] == "Y":
+            yield row["email"], "unsubscribed", utc(row["date_update"])
+        if row["consent_status"] == "D":
+            yield row["email"], "no_consent", utc(row["date_update"])
+        if row["blacklisted"] == "Y":
+            is_complaint = row["id"] in complained or row["email"] in complained
+            yield row["email"], "complaint" if is_complaint else "unsubscribed", None
+    for row in reported:
+        yield email(row["contact_code"]), "complaint", utc(row["date_insert"])
+    for row in raw.rows("raw_bitrix.b_main_mail_blacklist", gone=True):
+        state = "hard_bounce" if row["category_id"] == 0 else "unsubscribed"
+        yield email(row["code"]), state, utc(row["date_insert"])
+    for row in raw.rows("raw_esp.contacts", gone=True):
+        if row["status"] in ("cleaned", "unsubscribed"):
+            state = "hard_bounce" if row["status"] == "cleaned" else "unsubscribed"
+            yield email(row["email"]), state, row["changed_at"]
+    for row in raw.rows("raw_esp.events", gone=True):
+        if row["event_type"] == "complained":
+            yield email(row["email"]), "complaint", row["occurred_at"]
+        elif row["event_type"] == "unsubscribed":
+            yield email(row["email"]), "unsubscribed", row["occurred_at"]
+        elif row["event_type"] == "bounced" and row["bounce_kind"] == "hard":
+            yield email(row["email"]), "hard_bounce", row["occurred_at"]
+
+
+def _suppressed(raw: _Raw, people: _People) -> dict[str, str]:
+    consents: dict[str, datetime] = {}
+    for row in _addresses(raw).values():
+        at = utc(row["date_update"])
+        if row["consent_status"] == "A" and row["email"] and at and row["_deleted_at"] is None:
+            consents[row["email"]] = at
+    family = {member: group for group in people.groups() for member in group}
+    found: dict[str, set[str]] = defaultdict(set)
+    for address, state, at in _evidence(raw):
+        if address is None:
+            continue
+        others = set() if state == "hard_bounce" else family.get(address, set())
+        for each in {address} | others:
+            is_lifted = state not in RANKS[:2] and at and each in consents and consents[each] > at
+            if not is_lifted:
+                found[each].add(state)
+    return {address: min(states, key=RANKS.index) for address, states in found.items()}

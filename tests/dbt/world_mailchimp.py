@@ -1,0 +1,117 @@
+"""The Mailchimp half of the sample world, as its adapter would deliver it; no HTTP between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from lettertrail.esps.port import BounceKind, Campaign, Contact, ContactStatus, Event, EventType, event_id
+from lettertrail.sandbox.world import World
+
+AUDIENCE = "a1b2c3d4e5"
+KINDS: dict[str, EventType] = {
+    "open": "opened",
+    "click": "clicked",
+    "unsubscribe": "unsubscribed",
+    "complaint": "complained",
+}
+BOUNCES: dict[str, BounceKind] = {"hard_bounce": "hard", "soft_bounce": "soft"}
+
+
+class WorldMailchimp:
+    """Reads campaigns, contacts and events out of a `World`."""
+
+    name = "mailchimp"
+    account = "mailchimp"
+
+    def __init__(self, world: World) -> None:
+        self._letters = world.letters[world.letters["channel"] == "mailchimp"].set_index("letter")
+        self._people = world.people[world.people["on_mailchimp"].astype(bool)]
+        self._sends = world.sends[world.sends["letter"].isin(self._letters.index)].set_index("send")
+        self._events = world.events[world.events["send"].isin(self._sends.index)]
+
+    def campaigns(self, since: datetime | None) -> Iterator[Campaign]:
+        """Every campaign."""
+        for letter, row in self._letters.iterrows():
+            yield Campaign(
+                external_id=f"{letter:010x}",
+                list_id=AUDIENCE,
+                title=row["title"],
+                subject=row["subject"],
+                status="sent",
+                sent_at=row["sent_at"].to_pydatetime(),
+                emails_sent=None,
+                utm_campaign=row["utm_campaign"],
+                url=None,
+                updated_at=None,
+                payload={},
+            )
+
+    def contacts(self, since: datetime | None) -> Iterator[Contact]:
+        """Every list member."""
+        for _, row in self._people.iterrows():
+            status: ContactStatus = row["mailchimp_status"]
+            yield Contact(
+                external_id=f"{AUDIENCE}:{_member(row['email'])}",
+                list_id=AUDIENCE,
+                email=row["email"],
+                status=status,
+                status_reason=None,
+                opted_in_at=row["created_at"].to_pydatetime(),
+                changed_at=row["mailchimp_changed_at"].to_pydatetime(),
+                tags=(),
+                payload={},
+            )
+
+    def events(self, since: datetime | None) -> Iterator[Event]:
+        """Sends and bounces, dated with the letter as Mailchimp has no times for them; then what was done."""
+        for _, send in self._sends.iterrows():
+            at = self._letters.loc[send["letter"], "sent_at"].to_pydatetime()
+            yield _event(send, "sent", at)
+            if send["outcome"] in BOUNCES:
+                yield _event(send, "bounced", at, bounce_kind=BOUNCES[send["outcome"]])
+        for _, event in self._events.iterrows():
+            kind = KINDS[event["kind"]]
+            yield _event(
+                self._sends.loc[event["send"]],
+                kind,
+                event["occurred_at"].to_pydatetime(),
+                nth=int(event["event"]),
+                url=None if pd.isna(event["url"]) else event["url"],
+                # Mailchimp marks opens only, and knows Apple's proxy but not a company's scanner.
+                is_proxy=event["actor"] == "apple_proxy" if kind == "opened" else None,
+            )
+
+
+def _event(
+    send: Any,
+    kind: EventType,
+    at: datetime,
+    *,
+    nth: int = 0,
+    bounce_kind: BounceKind | None = None,
+    url: str | None = None,
+    is_proxy: bool | None = None,
+) -> Event:
+    campaign = f"{send['letter']:010x}"
+    return Event(
+        external_id=event_id(campaign, send["email"], kind, at.isoformat(), url, nth),
+        campaign_id=campaign,
+        contact_id=f"{AUDIENCE}:{_member(send['email'])}",
+        email=send["email"],
+        event_type=kind,
+        bounce_kind=bounce_kind,
+        occurred_at=at,
+        url=url,
+        is_proxy=is_proxy,
+        reason=None,
+        payload={},
+    )
+
+
+def _member(email: str) -> str:
+    return hashlib.md5(email.encode(), usedforsecurity=False).hexdigest()
