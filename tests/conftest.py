@@ -16,6 +16,8 @@ from lettertrail.warehouse.embedded import EmbeddedPostgres
 from lettertrail.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
+    from tests.source_site import EntryMaker, Site
+
     from lettertrail.sandbox.mariadb import MariaDb
 
 TEMPLATE = "warehouse_template"
@@ -71,3 +73,20 @@ def mariadb(server_dir: Path) -> Iterator[MariaDb]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def site(mariadb: MariaDb) -> Iterator[Site]:
+    """An empty source database of the test's own."""
+    from tests.source_site import fresh_site  # noqa: PLC0415  # it needs the sample site's MariaDB client
+
+    with fresh_site(mariadb) as made:
+        yield made
+
+
+@pytest.fixture
+def entry() -> EntryMaker:
+    """Makes catalogue entries with the least a test has to say."""
+    from tests.source_site import make_entry  # noqa: PLC0415  # as above
+
+    return make_entry

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.warehouse.conftest import NOW, EntryMaker, Site, Warehouse
+from tests.source_site import NOW, EntryMaker, Site
+from tests.warehouse.conftest import Warehouse
 
 from lettertrail.bitrix.catalog import Trigger
 from lettertrail.clock import fixed_clock

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.warehouse.conftest import NOW, Warehouse
+from tests.source_site import NOW
+from tests.warehouse.conftest import Warehouse
 
 from lettertrail.clock import fixed_clock
 from lettertrail.errors import ContractError, TemporaryApiError
