@@ -1,0 +1,249 @@
+"""What every ESP adapter must do, whatever its service is like.
+
+A test module of an adapter subclasses `EspContract` and provides the fixtures `service` and `empty_service`: a
+running sandbox twin with the members of `tests.contract.mailchimp_service.MailchimpService`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+
+from lettertrail.errors import ApiError, AuthenticationError, RateLimited
+from lettertrail.esps import port
+from lettertrail.esps.port import Esp, Outcome, Record
+
+FOREVER = 1_000
+AUDIENCE = "seg_inactive_90d"
+
+
+def records(addresses: Iterable[str]) -> list[Record]:
+    """A record per address, each with a key of its own."""
+    return [Record(f"key {number}", address) for number, address in enumerate(addresses)]
+
+
+def by_key(outcomes: Iterator[Outcome], sent: Sequence[Record]) -> dict[str, Outcome]:
+    """The outcomes; fails unless every record has exactly one."""
+    found = list(outcomes)
+    assert sorted(outcome.key for outcome in found) == sorted(record.key for record in sent)
+    return {outcome.key: outcome for outcome in found}
+
+
+def read_everything(esp: Esp, since: datetime | None = None) -> list[Any]:
+    """All three streams."""
+    return [*esp.campaigns(since), *esp.contacts(since), *esp.events(since)]
+
+
+class EspContract:
+    """Inherited by one test class per adapter."""
+
+    # Reading
+
+    def test_reads_to_the_last_page(self, service: Any) -> None:
+        """More contacts than fit in two pages all come, each once."""
+        service.enrol([f"crowd{number}@example.com" for number in range(2_300)])
+        contacts = list(service.adapter().contacts(None))
+        assert len({contact.external_id for contact in contacts}) == len(contacts) == service.people()
+
+    def test_an_empty_account_is_no_error(self, empty_service: Any) -> None:
+        """Nothing there means nothing read and nothing written."""
+        esp = empty_service.adapter()
+        assert read_everything(esp) == []
+        assert list(esp.suppressed()) == list(esp.members(AUDIENCE)) == []
+        assert list(esp.suppress([])) == list(esp.add_members(AUDIENCE, [])) == []
+        assert list(esp.remove_members(AUDIENCE, [])) == []
+        assert empty_service.writes() == []
+
+    def test_every_record_speaks_our_words(self, service: Any) -> None:
+        """Known words only, aware UTC times, unique keys, the native row kept."""
+        esp = service.adapter()
+        for stream in (list(esp.campaigns(None)), list(esp.contacts(None)), list(esp.events(None))):
+            assert stream
+            assert len({found.external_id for found in stream}) == len(stream)
+            assert all(found.payload for found in stream)
+            times = [
+                value
+                for found in stream
+                for name in found.__slots__
+                if isinstance(value := getattr(found, name), datetime)
+            ]
+            assert times
+            assert all(moment.utcoffset() == timedelta(0) for moment in times)
+        assert {event.event_type for event in esp.events(None)} <= set(get_args(port.EventType))
+        assert {contact.status for contact in esp.contacts(None)} <= set(get_args(port.ContactStatus))
+
+    def test_a_second_reading_finds_the_same(self, service: Any) -> None:
+        """Identity and content do not depend on when we ask."""
+        assert read_everything(service.adapter()) == read_everything(service.adapter())
+
+    def test_an_overlapping_reading_finds_the_same_identities(self, service: Any) -> None:
+        """What comes again with `since` has the key it had, so that merging it changes nothing."""
+        whole = {found.external_id: found for found in read_everything(service.adapter())}
+        for found in read_everything(service.adapter(), datetime(2026, 3, 1, 11, tzinfo=UTC)):
+            assert whole[found.external_id] == found
+
+    def test_an_unknown_event_word_is_kept(self, service: Any) -> None:
+        """It is called unknown, and the payload still has the word."""
+        service.happen_unknown("teleported")
+        (unknown,) = [event for event in service.adapter().events(None) if event.event_type == "unknown"]
+        assert unknown.reason == "teleported"
+        assert "teleported" in repr(unknown.payload) or "teleported" in str(dict(unknown.payload))
+
+    # Trouble
+
+    def test_waits_when_told_that_it_is_too_fast(self, service: Any) -> None:
+        """A refusal without a body, twice, changes nothing in what is read."""
+        before = read_everything(service.adapter())
+        service.fault("refuse", status=429, times=2)
+        assert read_everything(service.adapter()) == before
+
+    def test_gives_up_on_endless_throttling_with_the_right_error(self, service: Any) -> None:
+        """So that the scheduler may try again later."""
+        service.fault("refuse", status=429, times=FOREVER)
+        with pytest.raises(RateLimited):
+            list(service.adapter().contacts(None))
+
+    @pytest.mark.parametrize("kind", ["truncate", "drop_before"])
+    def test_half_an_answer_is_asked_for_again(self, service: Any, kind: str) -> None:
+        """A cut line neither loses rows nor doubles them."""
+        before = read_everything(service.adapter())
+        service.fault(kind, times=1, skip=2)
+        assert read_everything(service.adapter()) == before
+
+    def test_a_refused_key_is_named_at_once(self, service: Any) -> None:
+        """No retries, and the check says it in its first step."""
+        esp = service.adapter(secret="f" * 32 + "-us1")
+        with pytest.raises(AuthenticationError):
+            list(esp.contacts(None))
+        assert len(service.lines()) == 1
+        steps = list(esp.check())
+        assert [step.ok for step in steps] == [False]
+
+    def test_a_good_connection_passes_every_step(self, service: Any) -> None:
+        """Named steps, all of them fine."""
+        steps = list(service.adapter().check())
+        assert len(steps) >= 2
+        assert all(step.ok and step.name and step.message for step in steps)
+
+    # Writing
+
+    def test_every_pushed_address_is_accounted_for(self, service: Any) -> None:
+        """Known, gone, never seen, misspelt, twice: one outcome each, for every kind of push."""
+        esp = service.adapter()
+        sent = records(
+            [service.subscribed, service.subscribed.upper(), service.left, service.absent, "no address", "", "a b@c.de"]
+        )
+        for outcomes in (
+            esp.add_members(AUDIENCE, sent),
+            esp.remove_members(AUDIENCE, sent),
+            esp.suppress(sent),
+        ):
+            found = by_key(outcomes, sent)
+            assert found["key 4"].status == found["key 5"].status == found["key 6"].status == "rejected"
+            assert found["key 0"].status == found["key 1"].status == "applied"
+
+    def test_suppressing_makes_the_service_stop(self, service: Any) -> None:
+        """The person is refused afterwards, and is listed as refused."""
+        esp = service.adapter()
+        sent = records([service.subscribed])
+        assert service.subscribed not in set(esp.suppressed())
+        assert by_key(esp.suppress(sent), sent)["key 0"].status == "applied"
+        assert service.subscribed in set(esp.suppressed())
+
+    def test_suppressing_adds_nobody(self, service: Any) -> None:
+        """A stranger is fine as he is."""
+        before = service.people()
+        sent = records([service.absent])
+        assert by_key(service.adapter().suppress(sent), sent)["key 0"].status == "already_ok"
+        assert service.people() == before
+        assert service.status_of(service.absent) is None
+
+    def test_who_left_stays_away_whatever_is_pushed(self, service: Any) -> None:
+        """No path of ours subscribes somebody again, with or without leave to add people."""
+        before = service.status_of(service.left)
+        sent = records([service.left, service.absent, service.subscribed])
+        for options in ({}, {"add_missing": "true"}):
+            esp = service.adapter(**options)
+            list(esp.add_members(AUDIENCE, sent))
+            list(esp.suppress(records([service.left])))
+            list(esp.remove_members(AUDIENCE, sent))
+            list(esp.add_members(AUDIENCE, sent))
+            assert service.status_of(service.left) == before
+            assert service.left in set(esp.suppressed())
+
+    def test_whom_we_suppressed_is_not_subscribed_by_a_later_push(self, service: Any) -> None:
+        """The service would let us: the opt-out came by its interface."""
+        esp = service.adapter(add_missing="true")
+        list(esp.suppress(records([service.subscribed])))
+        list(esp.add_members(AUDIENCE, records([service.subscribed])))
+        assert service.subscribed in set(esp.suppressed())
+
+    def test_a_replay_changes_nothing(self, service: Any) -> None:
+        """The second time there is nothing left to write."""
+        sent = records([service.subscribed, service.left, service.absent])
+        by_key(service.adapter().suppress(sent), sent)
+        written, contacts = len(service.writes()), list(service.adapter().contacts(None))
+        again = by_key(service.adapter().suppress(sent), sent)
+        assert {outcome.status for outcome in again.values()} == {"already_ok"}
+        assert len(service.writes()) == written
+        assert list(service.adapter().contacts(None)) == contacts
+
+    def test_members_come_and_go(self, service: Any) -> None:
+        """What was added is listed, what was removed is not, and removing twice is fine."""
+        esp = service.adapter()
+        sent = records([service.subscribed])
+        assert by_key(esp.add_members(AUDIENCE, sent), sent)["key 0"].status == "applied"
+        assert list(esp.members(AUDIENCE)) == [service.subscribed]
+        assert by_key(esp.remove_members(AUDIENCE, sent), sent)["key 0"].status == "applied"
+        assert list(esp.members(AUDIENCE)) == []
+        assert by_key(esp.remove_members(AUDIENCE, sent), sent)["key 0"].status == "already_ok"
+        assert service.status_of(service.subscribed) == "subscribed"
+
+    @pytest.mark.parametrize("times", [1, FOREVER])
+    def test_a_lost_answer_is_read_back(self, service: Any, times: int) -> None:
+        """The write was carried out, so it counts as applied however often the answer is lost."""
+        service.fault("drop_after_write", method="POST", times=times)
+        sent = records([service.subscribed])
+        assert by_key(service.adapter().suppress(sent), sent)["key 0"].status == "applied"
+        assert service.status_of(service.subscribed) == "unsubscribed"
+
+    def test_a_lost_write_stays_pending(self, service: Any) -> None:
+        """Nothing arrived, so nothing is claimed, and the next run will do it."""
+        service.fault("drop_before", method="POST", times=FOREVER)
+        sent = records([service.subscribed])
+        assert by_key(service.adapter().suppress(sent), sent)["key 0"].status == "retry_pending"
+        assert service.status_of(service.subscribed) == "subscribed"
+
+    def test_calls_are_what_the_service_received(self, service: Any) -> None:
+        """One entry per write, with its records and without an address."""
+        esp = service.adapter()
+        list(esp.add_members(AUDIENCE, records([service.subscribed])))
+        list(esp.suppress(records([service.subscribed, service.absent])))
+        calls = esp.calls()
+        assert [(call.method, call.status) for call in calls] == [
+            (line["method"], line["status"]) for line in service.writes()
+        ]
+        assert calls[-1].records == 1
+        assert not [call for call in calls if "@" in call.path]
+        assert esp.calls() == []
+
+    def test_tells_neither_key_nor_address(self, service: Any, caplog: pytest.LogCaptureFixture) -> None:
+        """Reading, pushing and failing at the chattiest level of every library."""
+        caplog.set_level(logging.DEBUG)
+        esp = service.adapter()
+        told = repr(read_everything(esp)[:20]) + repr(list(esp.check()))
+        told += repr(list(esp.add_members(AUDIENCE, records([service.subscribed, service.absent]))))
+        service.fault("drop_after_write", method="POST", times=FOREVER)
+        told += repr(list(esp.suppress(records([service.subscribed, service.left]))))
+        service.fault("refuse", status=500, times=FOREVER)
+        with pytest.raises(ApiError) as caught:
+            list(esp.suppressed())
+        told += repr(caught.value) + repr(esp.calls()) + caplog.text
+        ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("lettertrail"))
+        assert service.secret not in told
+        assert "example.com" not in ours
+        assert not [address for address in (service.subscribed, service.left, service.absent) if address in told]

@@ -1,0 +1,121 @@
+"""The Mailchimp sandbox with its faults and journal, as the contract wants a service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import requests
+from tests.sandbox.small import FIRST, KEY, LIST, small_world
+
+from lettertrail.clock import fixed_clock
+from lettertrail.esps.mailchimp import Mailchimp
+from lettertrail.esps.port import AccountConnection
+from lettertrail.sandbox.esps.mailchimp import (
+    MailchimpStore,
+    asks_for_change,
+    create_app,
+    seed_mailchimp,
+    subscriber_hash,
+)
+from lettertrail.sandbox.faults import Faults
+from lettertrail.sandbox.journal import Journal, Journaled
+from lettertrail.sandbox.server import served
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+class MailchimpService:
+    """A running account: the small world unless it was started empty."""
+
+    secret = KEY
+    subscribed = "person1@example.com"
+    left = "person4@example.com"
+    absent = "nobody@example.com"
+
+    def __init__(self, base: str, store: MailchimpStore, journal: Path, clock: SimpleNamespace) -> None:
+        self.base = base
+        self.store = store
+        self.clock = clock
+        self._journal = journal
+
+    def adapter(self, *, secret: str = KEY, **options: object) -> Mailchimp:
+        """The adapter as production connects it, except that it does not wait between attempts."""
+        host = self.base.removeprefix("http://")
+        connection = AccountConnection("mailchimp", self.base, password=secret, extra=options)
+        esp = Mailchimp.connect(connection, clock=fixed_clock(NOW), allowed_hosts=[host])
+        esp.api._sleep = lambda seconds: None
+        return esp
+
+    def fault(self, kind: str, **how: Any) -> None:
+        """Orders a fault; see `lettertrail.sandbox.faults`."""
+        answer = requests.post(f"{self.base}/_sandbox/faults", json={"kind": kind, **how}, auth=("any", KEY), timeout=5)
+        assert answer.ok, answer.text
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every request the service received."""
+        text = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def writes(self) -> list[dict[str, Any]]:
+        """Those that ask for a change."""
+        return [line for line in self.lines() if line["is_write"]]
+
+    def status_of(self, address: str) -> str | None:
+        """What the service holds."""
+        row = self.store.row("select status from members where id = ?", subscriber_hash(address))
+        return None if row is None else str(row["status"])
+
+    def people(self) -> int:
+        """How many contacts the service holds."""
+        return self.store.number("select count(*) from members")
+
+    def enrol(self, addresses: Sequence[str], *, status: str = "subscribed", list_id: str = LIST) -> None:
+        """Adds contacts behind the interface's back."""
+        with self.store.transaction() as db:
+            db.executemany(
+                "insert into members (list_id, id, email_address, status, last_changed) values (?, ?, ?, ?, ?)",
+                [(list_id, subscriber_hash(a), a, status, self.store.now()) for a in addresses],
+            )
+
+    def happen_unknown(self, word: str) -> None:
+        """Makes somebody do something we have no word for."""
+        with self.store.transaction() as db:
+            db.execute(
+                "insert into activity (send, campaign_id, action, timestamp) values (2, ?, ?, ?)",
+                (FIRST, word, "2026-03-01T13:00:00+00:00"),
+            )
+
+    def later(self, **delta: float) -> None:
+        """Lets the service's clock go on."""
+        self.clock.now += timedelta(**delta)
+
+
+@contextmanager
+def mailchimp_service(directory: Path, *, is_empty: bool = False) -> Iterator[MailchimpService]:
+    """Starts one on a free port."""
+    clock = SimpleNamespace(now=NOW)
+    store = MailchimpStore(":memory:", clock=lambda: clock.now)
+    if is_empty:
+        with store.transaction() as db:
+            db.execute("insert into lists values (?, 1, 'Newsletter', ?, 0)", (LIST, store.now()))
+    else:
+        seed_mailchimp(small_world(), store)
+    app = create_app(store, api_key=KEY)
+    journal = directory / "requests.jsonl"
+    whole = Journaled(
+        Faults(app, key=KEY),
+        Journal(journal),
+        service="mailchimp",
+        is_write=asks_for_change,
+        mask=lambda path: path,
+    )
+    with served(whole) as base:
+        yield MailchimpService(base, store, journal, clock)
+    app.close()
+    store.close()
