@@ -10,7 +10,8 @@ from tests.audiences.fakes import FakeCrm, FakeDestination, Killed, Warehouse
 
 from lettertrail.audiences import push
 from lettertrail.audiences.push import SyncResult
-from lettertrail.errors import BrakeApplied, ConfigurationError, ContractError, TemporaryApiError
+from lettertrail.errors import BrakeApplied, ConfigurationError, ContractError, LedgerImbalance, TemporaryApiError
+from lettertrail.warehouse.ledger import check_balance
 
 PEOPLE = [f"{name}@example.com" for name in ("ann", "bob", "cid", "dan", "eve")]
 
@@ -395,6 +396,31 @@ def test_addresses_stay_out_of_logs_and_errors(warehouse: Warehouse, caplog: pyt
     assert "planned=5" in caplog.text
     assert "@" not in caplog.text
     assert "@" not in str(caught.value)
+
+
+def test_a_run_that_does_not_balance_fails(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planned record without a row in the ledger is an imbalance, whoever lost it."""
+    lossy = push.statements.RECORD_PLAN + "where record_key <> 'ann@example.com'"
+    monkeypatch.setattr(push.statements, "RECORD_PLAN", lossy)
+    warehouse.fill_segment(*PEOPLE)
+
+    with pytest.raises(LedgerImbalance, match="lapsed"):
+        warehouse.sync_segment(FakeDestination())
+
+
+def test_the_whole_ledger_balances(warehouse: Warehouse) -> None:
+    """The check at the end of a DAG run agrees with pushes that were braked, refused and interrupted."""
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination(batch_faults=["down"])
+    mailchimp.refusing = {"ann@example.com"}
+    with pytest.raises(TemporaryApiError):
+        warehouse.sync_segment(mailchimp)
+    warehouse.sync_segment(mailchimp)
+    warehouse.fill_segment()
+    with pytest.raises(BrakeApplied):
+        warehouse.sync_segment(mailchimp)
+
+    assert check_balance(warehouse.dsn, run_id="run") == 3
 
 
 def test_result_says_what_the_ledger_says(warehouse: Warehouse) -> None:

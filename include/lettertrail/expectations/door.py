@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,30 +111,32 @@ def _validate(door: str, suites: Sequence[Suite], warehouse_dsn: str, docs: Path
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines about itself otherwise
     import great_expectations as gx  # noqa: PLC0415
     from great_expectations.checkpoint.actions import UpdateDataDocsAction  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     new_docs = docs.with_name(f"{docs.name}.new")
     shutil.rmtree(new_docs, ignore_errors=True)
     new_docs.mkdir(parents=True)
     context = _context(warehouse_dsn, new_docs)
-    datasource = context.data_sources.add_sql(
+    datasource = context.data_sources.add_postgres(
         "warehouse",
         connection_string=f"${{{_DSN_VARIABLE}}}",
         create_temp_table=False,
-        kwargs={"connect_args": {"application_name": f"lettertrail: door {door}"}},
+        kwargs={
+            # It makes engines of its own and forgets them; without a pool their connections close after use.
+            "poolclass": NullPool,
+            "connect_args": {"application_name": f"lettertrail: door {door}", "connect_timeout": 10},
+        },
     )
-    try:
-        definitions = [_definition(gx, context, datasource, suite) for suite in suites]
-        checkpoint = context.checkpoints.add(
-            gx.Checkpoint(
-                name=door,
-                validation_definitions=definitions,
-                result_format=COUNTS_ONLY,
-                actions=[UpdateDataDocsAction(name="data_docs")],
-            )
+    definitions = [_definition(gx, context, datasource, suite) for suite in suites]
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(
+            name=door,
+            validation_definitions=definitions,
+            result_format=COUNTS_ONLY,
+            actions=[UpdateDataDocsAction(name="data_docs")],
         )
-        results = checkpoint.run().run_results.values()
-    finally:
-        datasource.get_execution_engine().engine.dispose()
+    )
+    results = checkpoint.run().run_results.values()
     shutil.rmtree(docs, ignore_errors=True)
     new_docs.rename(docs)
     return [_verdict(result) for result in results]
@@ -175,7 +178,10 @@ def _context(warehouse_dsn: str, docs: Path) -> Any:
 def _definition(gx: Any, context: Any, datasource: Any, suite: Suite) -> Any:
     if suite.relation is not None:
         schema, _, table = suite.relation.partition(".")
-        asset = datasource.add_table_asset(suite.name, table_name=table, schema_name=schema)
+        with warnings.catch_warnings():
+            # Its advice, the schema in the connection, allows one schema per connection.
+            warnings.filterwarnings("ignore", message="`schema_name` is deprecated", category=DeprecationWarning)
+            asset = datasource.add_table_asset(suite.name, table_name=table, schema_name=schema)
     else:
         asset = datasource.add_query_asset(suite.name, query=suite.query)
     return context.validation_definitions.add(
