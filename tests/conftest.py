@@ -16,6 +16,7 @@ from lettertrail.warehouse.embedded import EmbeddedPostgres
 from lettertrail.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
+    from lettertrail.sandbox.bitrix_site import Site as BitrixSite
     from tests.source_site import EntryMaker, Site
 
     from lettertrail.sandbox.mariadb import MariaDb
@@ -73,6 +74,16 @@ def mariadb(server_dir: Path) -> Iterator[MariaDb]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def bitrix_site_small(mariadb: MariaDb) -> BitrixSite:
+    """The sample site of the small world; `owner_dsn` may write, `reader_dsn` may only read. Leave it as it is."""
+    from lettertrail.sandbox.bitrix_site import load_site  # noqa: PLC0415  # as above
+    from lettertrail.sandbox.world import generate  # noqa: PLC0415  # as above
+
+    world = generate(seed=WORLD_SEED, scale=WORLD_SCALE, as_of=WORLD_AS_OF)
+    return load_site(world, mariadb.dsn, owner_password=uuid.uuid4().hex, reader_password=uuid.uuid4().hex)
 
 
 @pytest.fixture
