@@ -16,9 +16,9 @@ from lettertrail.warehouse.embedded import EmbeddedPostgres
 from lettertrail.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
-    from lettertrail.sandbox.bitrix_site import Site as BitrixSite
     from tests.source_site import EntryMaker, Site
 
+    from lettertrail.sandbox.bitrix_site import Site as BitrixSite
     from lettertrail.sandbox.mariadb import MariaDb
 
 TEMPLATE = "warehouse_template"
