@@ -112,6 +112,7 @@ class Warehouse:
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
+        self.sync_dsn = dsn
         self.now = NOON
         self.segment = Segment("seg_lapsed", "segments.seg_lapsed", "lapsed", ("mailchimp",))
         self.execute(MARTS)
@@ -172,11 +173,11 @@ class Warehouse:
 
     def sync_suppressions(self, destination: Any, **options: Any) -> SyncResult:
         options = {"dry_run": False, **options}
-        return sync_suppressions(destination, self.dsn, run_id="run", clock=lambda: self.now, **options)
+        return sync_suppressions(destination, self.sync_dsn, run_id="run", clock=lambda: self.now, **options)
 
     def sync_segment(self, destination: Any, **options: Any) -> SyncResult:
         options = {"dry_run": False, **options}
-        return sync_segment(self.segment, destination, self.dsn, run_id="run", clock=lambda: self.now, **options)
+        return sync_segment(self.segment, destination, self.sync_dsn, run_id="run", clock=lambda: self.now, **options)
 
     def outcomes(self, sync_run_id: int) -> dict[str, tuple[str, str, str]]:
         rows = self.query(
