@@ -108,22 +108,15 @@ class BitrixRest:
 
     def suppressed(self) -> Iterator[str]:
         """Ids of the contacts whose flag is 0, ascending."""
-        last = 0
+        after, depth = "0", 1
         while True:
-            rows = self._read(
-                "crm.contact.list",
-                {
-                    "select": ["ID", FLAG],
-                    "filter": {f"={FLAG}": 0, ">ID": last},
-                    "order": {"ID": "ASC"},
-                    "start": -1,
-                },
-            )
-            # Where the field does not exist yet the filter is ignored and everyone comes, without a value.
-            yield from (str(row["ID"]) for row in rows if _flag(row) == 0)
-            if len(rows) < PAGE:
-                return
-            last = max(int(row["ID"]) for row in rows)
+            for rows in self._next_pages(after, depth):
+                # Where the field does not exist yet the filter is ignored and everyone comes, without a value.
+                yield from (str(row["ID"]) for row in rows if _flag(row) == 0)
+                if len(rows) < PAGE:
+                    return
+                after = str(rows[-1]["ID"])
+            depth = BATCH
 
     def suppress(self, records: Sequence[Record]) -> Iterator[Outcome]:
         """Sets the flag to 0."""
@@ -147,16 +140,12 @@ class BitrixRest:
         if self._has_field or self._field_exists():
             self._has_field = True
             return False
-        label = {"ru": "Можно слать рассылки", "en": "May be mailed"}
         fields = {
             "FIELD_NAME": FLAG.removeprefix("UF_CRM_"),
             "USER_TYPE_ID": "boolean",
             "XML_ID": "LETTERTRAIL_EMAIL_MARKETING",
             "MULTIPLE": "N",
-            "LABEL": label["ru"],
-            "EDIT_FORM_LABEL": label,
-            "LIST_COLUMN_LABEL": label,
-            "LIST_FILTER_LABEL": label,
+            "LABEL": "Можно слать рассылки",
             "SHOW_FILTER": "Y",
             "SETTINGS": {"DEFAULT_VALUE": 1},  # otherwise every new contact would start as suppressed
         }
@@ -200,20 +189,38 @@ class BitrixRest:
         to_write = [contact for contact in contacts if contact in flags and flags[contact] in where]
         yield from push(to_write, send, settled, bulk=BATCH, unmentioned="applied", otherwise="not changed")
 
+    def _next_pages(self, after: str, depth: int) -> Iterator[list[Mapping[str, Any]]]:
+        """Pages of suppressed contacts by ascending id, each command going on where the one before it ended."""
+        commands = {}
+        for number in range(depth):
+            last = f"$result[p{number - 1}][{PAGE - 1}][ID]" if number else after
+            commands[f"p{number}"] = _listing(f"filter[{FLAG}]=0&filter[%3EID]={last}")
+        done = self._pages(commands)
+        yield from (done[key] for key in commands)
+
     def _flags(self, contacts: Sequence[str]) -> dict[str, int | None]:
         """Contact id → flag, for those that exist; 2 500 contacts in one request."""
-        commands = {}
-        for start in range(0, len(contacts), PAGE):
-            ids = "&".join(f"filter[@ID][]={contact}" for contact in contacts[start : start + PAGE])
-            commands[f"p{start}"] = f"crm.contact.list?{ids}&select[]=ID&select[]={FLAG}&order[ID]=ASC&start=-1"
-        found: dict[str, int | None] = {}
+        chunks = [contacts[start : start + PAGE] for start in range(0, len(contacts), PAGE)]
+        commands = {
+            f"p{number}": _listing("&".join(f"filter[@ID][]={contact}" for contact in chunk))
+            for number, chunk in enumerate(chunks)
+        }
+        return {str(row["ID"]): _flag(row) for rows in self._pages(commands).values() for row in rows}
+
+    def _pages(self, commands: Mapping[str, str]) -> dict[str, list[Mapping[str, Any]]]:
+        """The rows of each listing, fifty listings to a request.
+
+        Raises:
+            ApiError: one of the listings failed.
+        """
+        found: dict[str, list[Mapping[str, Any]]] = {}
         keys = list(commands)
         for start in range(0, len(keys), BATCH):
-            done, failed = self._batch({key: commands[key] for key in keys[start : start + BATCH]}, write=False)
-            if failed:
-                raise _batch_error(next(iter(failed.values())))
-            for rows in done.values():
-                found |= {str(row["ID"]): _flag(row) for row in rows}
+            part = {key: commands[key] for key in keys[start : start + BATCH]}
+            done, failed = self._batch(part, write=False)
+            if failed or set(done) != set(part):
+                raise _batch_error(next(iter(failed.values()), None))
+            found |= done
         return found
 
     def _batch(self, commands: Mapping[str, str], *, write: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -227,7 +234,8 @@ class BitrixRest:
         result = answer.get("result") if isinstance(answer, Mapping) else None
         if not isinstance(result, Mapping):
             raise ContractError("bitrix: the answer to a batch has no result")
-        return result.get("result") or {}, result.get("result_error") or {}
+        done, failed = result.get("result"), result.get("result_error")
+        return (done if isinstance(done, Mapping) else {}), (failed if isinstance(failed, Mapping) else {})
 
     def _read(self, method: str, params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         answer = self.api.post(f"/{method}", json=dict(params), write=False)
@@ -288,6 +296,11 @@ def _webhook(connection: AccountConnection) -> str:
         f"connection {connection.conn_id!r} must hold an incoming webhook: its whole URL as address, "
         "or the portal's address with the user id as login and the secret as password"
     )
+
+
+def _listing(conditions: str) -> str:
+    """A command that lists contacts with their flag, without counting them."""
+    return f"crm.contact.list?{conditions}&select[]=ID&select[]={FLAG}&order[ID]=ASC&start=-1"
 
 
 def _contact_of(record: Record) -> str | None:
