@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from lettertrail.clock import Clock, system_clock
-from lettertrail.sandbox.bitrix_methods import cards, php_query, userfields
+from lettertrail.sandbox.bitrix_methods import cards, dictionaries, items, php_query, userfields
 from lettertrail.sandbox.bitrix_methods.batch import run_batch
 from lettertrail.sandbox.bitrix_methods.limits import Gate, Limits
 from lettertrail.sandbox.bitrix_methods.portal import Database, Methods, Params, Portal, Reply, RestError
@@ -39,8 +39,9 @@ PATH = re.compile(r"^/rest/(?P<user>\d+)/(?P<secret>[^/]+)/(?P<method>[\w.]+?)(?
 def all_methods() -> Methods:
     """Every method there is, but `batch`."""
     methods = Methods()
-    for module in (cards, userfields):
+    for module in (cards, items, userfields, dictionaries):
         methods.include(module.methods)
+    methods.include(dictionaries.lister(methods.names))
     return methods
 
 

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lettertrail.sandbox.journal import ADMIN, FAULT_KEY
+from lettertrail.sandbox.journal import ADMIN, FAULT_KEY, NOTE_KEY
 
 KINDS = ("refuse", "drop_before", "drop_after_write", "truncate", "slow")
 PATH = f"{ADMIN}faults"
@@ -192,6 +192,8 @@ class _Answer:
 
 
 async def _cut(scope: Scope) -> None:
+    if NOTE_KEY in scope:
+        scope[NOTE_KEY]()
     transport = scope.get("state", {}).get("transport")
     if transport is None:
         raise ConnectionResetError("cut on purpose")

@@ -22,6 +22,9 @@ ADMIN = "/_sandbox/"
 FAULT_KEY = "lettertrail.fault"
 """Where in the ASGI scope a fault notes what it did."""
 
+NOTE_KEY = "lettertrail.note"
+"""Where a fault finds the way to have the line written before it cuts the connection."""
+
 IsWrite = Callable[[str, str, Any], bool]
 """Whether method, path and parsed body ask for a change."""
 
@@ -77,6 +80,7 @@ class Journaled:
                 note(message["status"])
             await send(message)
 
+        scope[NOTE_KEY] = lambda: note(None)
         try:
             await self._app(scope, listen, speak)
         finally:

@@ -1,8 +1,8 @@
 """Both sandbox services in one process, on two ports.
 
-    SANDBOX_MAILCHIMP_KEY=…-us1 SANDBOX_BITRIX_SECRET=… python -m lettertrail.sandbox.server \\
-        --state .lettertrail/sandbox --world .lettertrail/world \\
-        --mailchimp-port 8081 --bitrix-port 8082 --bitrix-dsn mysql://bitrix:pw@127.0.0.1:3306/sitemanager
+    SANDBOX_MAILCHIMP_KEY=…-us1 SANDBOX_BITRIX_SECRET=… SANDBOX_BITRIX_DSN=mysql://bitrix:…@127.0.0.1:3306/sitemanager \\
+        python -m lettertrail.sandbox.server --state .lettertrail/sandbox --world .lettertrail/world \\
+        --mailchimp-port 8081 --bitrix-port 8082
 
 The Mailchimp account is filled once from the world; a restart goes on with what is there. Exit status: 2 when an option
 is missing, 1 when a port is taken or the site's database does not answer, 0 after SIGTERM or SIGINT.
@@ -74,7 +74,9 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     parser.add_argument("--mailchimp-port", type=int, required=True)
     parser.add_argument("--bitrix-port", type=int, required=True)
     parser.add_argument(
-        "--bitrix-dsn", required=True, help="mysql://user:password@host:port/database of the sample site"
+        "--bitrix-dsn",
+        default=environ.get("SANDBOX_BITRIX_DSN"),
+        help="mysql://user:password@host:port/database of the sample site",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--timezone", default="Europe/Moscow", help="the site's time zone (default: %(default)s)")
@@ -89,6 +91,8 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         parser.error("no Mailchimp key: give --mailchimp-key or set SANDBOX_MAILCHIMP_KEY")
     if not MAILCHIMP_KEY.fullmatch(given.mailchimp_key):
         parser.error("the Mailchimp key must be 32 hexadecimal digits, a hyphen and a data centre such as us1")
+    if not given.bitrix_dsn:
+        parser.error("no database of the sample site: give --bitrix-dsn or set SANDBOX_BITRIX_DSN")
     if not given.bitrix_secret:
         parser.error("no Bitrix webhook secret: give --bitrix-secret or set SANDBOX_BITRIX_SECRET")
     try:

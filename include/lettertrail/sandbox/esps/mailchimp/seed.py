@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from lettertrail.errors import ConfigurationError
 from lettertrail.sandbox.esps.mailchimp.lists import save_merge_field
 from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, digits, dump, subscriber_hash
 from lettertrail.sandbox.esps.mailchimp.wire import Json, utc_text
 
 if TYPE_CHECKING:
+    # Loading pandas takes longer than all the rest, and a restart has nothing to seed.
+    import pandas as pd
+
     from lettertrail.sandbox.world import World
 
 log = logging.getLogger(__name__)
@@ -255,7 +256,7 @@ def _records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _given(value: Any) -> bool:
-    return not (value is None or value is pd.NaT or value is pd.NA or value != value)  # noqa: PLR0124  NaN is not itself
+    return isinstance(value, str) or str(value) not in {"None", "NaT", "<NA>", "nan"}
 
 
 def _text(value: Any) -> str:
