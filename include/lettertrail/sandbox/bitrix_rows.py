@@ -12,6 +12,7 @@ import pandas as pd
 from MySQLdb.cursors import Cursor
 from numpy.typing import NDArray
 
+from lettertrail.errors import ContractError
 from lettertrail.sandbox.bitrix_schema import tables
 
 ROWS_PER_WRITE = 50_000
@@ -28,6 +29,7 @@ def write_rows(cursor: Cursor, table: str, columns: Mapping[str, object]) -> int
 
     Raises:
         KeyError: when the table has no such column.
+        ContractError: when the server changed or left out a row.
     """
     known = set(tables()[table].column_names)
     unknown = [name for name in columns if name not in known]
@@ -51,6 +53,11 @@ def write_rows(cursor: Cursor, table: str, columns: Mapping[str, object]) -> int
             + (f" SET {fixed}" if fixed else ""),
             (out.name, *single.values()),
         )
+    # LOCAL turns errors (a duplicate key, a cut value) into warnings and goes on.
+    cursor.execute("SHOW WARNINGS LIMIT 1")
+    warning = cursor.fetchone()
+    if warning is not None:
+        raise ContractError(f"{table} did not take the generated rows: {warning[2]}")
     return lengths.pop()
 
 
@@ -63,7 +70,8 @@ def as_texts(values: Any) -> Iterable[str]:
         return map(str, values.tolist())
     if isinstance(values, np.ndarray):
         values = values.tolist()
-    return (_text(value) for value in values)
+    known: dict[object, str] = {}  # flags, codes and a person's own fields repeat many times
+    return (known.get(value) or known.setdefault(value, _text(value)) for value in values)
 
 
 def _text(value: object) -> str:
@@ -78,7 +86,7 @@ def _is_many(value: object) -> bool:
 
 def yes_no(flags: Sequence[bool] | NDArray[np.bool_]) -> list[str]:
     """Bitrix writes booleans as the letters Y and N."""
-    return np.where(np.asarray(flags, dtype=bool), "Y", "N").tolist()
+    return ["Y" if flag else "N" for flag in np.asarray(flags, dtype=bool).tolist()]
 
 
 def encode_emoji(text: str) -> str:
@@ -86,7 +94,8 @@ def encode_emoji(text: str) -> str:
     return "".join(f":{char.encode().hex()}:" if ord(char) > 0xFFFF else char for char in text)
 
 
-def local(times: pd.Series) -> NDArray[np.datetime64]:
+def local(times: pd.Series[Any]) -> NDArray[np.datetime64]:
     """Aware times as the site's naive wall time, to the second."""
     naive = times.dt.tz_convert("Europe/Moscow").dt.tz_localize(None)
-    return naive.to_numpy(dtype="datetime64[s]")
+    moments: NDArray[np.datetime64] = naive.to_numpy(dtype="datetime64[s]")
+    return moments

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -72,11 +72,21 @@ class Table:
         """In the order of the file."""
         return tuple(column.name for column in self.columns)
 
-    def ddl(self) -> str:
-        """The CREATE TABLE statement; every identifier is quoted, since SYSTEM, OFFSET, SUM … are keywords."""
+    def ddl(self, *, with_keys: bool = True) -> str:
+        """The CREATE TABLE statement; every identifier is quoted, since SYSTEM, OFFSET, SUM … are keywords.
+
+        Without keys only the primary one is made; `add_keys` follows when the rows are in.
+        """
         lines = [_column_sql(column) for column in self.columns]
-        lines += [_key_sql(number, key) for number, key in enumerate(self.keys, start=1)]
+        lines += [
+            _key_sql(number, key) for number, key in enumerate(self.keys, start=1) if with_keys or key.kind == "PRI"
+        ]
         return f"CREATE TABLE `{self.name}` (\n  " + ",\n  ".join(lines) + f"\n) {TABLE_OPTIONS}"
+
+    def add_keys(self) -> str:
+        """The ALTER TABLE statement for the keys that `ddl(with_keys=False)` left out."""
+        late = [_key_sql(number, key) for number, key in enumerate(self.keys, start=1) if key.kind != "PRI"]
+        return f"ALTER TABLE `{self.name}` " + ", ".join(f"ADD {key}" for key in late)
 
 
 @cache
@@ -87,12 +97,6 @@ def tables() -> Mapping[str, Table]:
         for row in csv.DictReader(lines):
             rows.setdefault(row["table"], []).append(row)
     return {name: _table(name, own) for name, own in rows.items()}
-
-
-def statements() -> Iterator[str]:
-    """CREATE TABLE for every table."""
-    for table in tables().values():
-        yield table.ddl()
 
 
 def _table(name: str, rows: list[dict[str, str]]) -> Table:

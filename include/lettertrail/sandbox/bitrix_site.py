@@ -6,9 +6,9 @@
     site.reader_dsn                      # mysql://lettertrail:…@127.0.0.1:…/sitemanager, may only SELECT
     site.owner_dsn                       # mysql://bitrix:…, owns the database (the REST sandbox uses it)
 
-The database gets all 152 tables; what is not described in `bitrix_site_*` stays empty. An existing database is replaced
-only when its comment says that it is a sample site, so that a wrong address cannot destroy a real one; a complete sample
-of the same world is left as it is.
+The database gets all 152 tables; those that no module here fills stay empty. An existing database is replaced only when
+its comment says that it is a sample site, so that a wrong address cannot destroy a real one; a complete sample of the
+same world is left as it is.
 
 As a program (the server may be on another host):
 
@@ -45,9 +45,18 @@ log = logging.getLogger(__name__)
 
 DATABASE = "sitemanager"
 OWNER, READER = "bitrix", "lettertrail"
-OWNER_PASSWORD_VARIABLE = "SANDBOX_BITRIX_DB_PASSWORD"
-READER_PASSWORD_VARIABLE = "SANDBOX_READER_DB_PASSWORD"
+OWNER_PASSWORD_VARIABLE = "SANDBOX_BITRIX_DB_PASSWORD"  # noqa: S105 — a variable's name
+READER_PASSWORD_VARIABLE = "SANDBOX_READER_DB_PASSWORD"  # noqa: S105 — a variable's name
 MARK = "LetterTrail sample site"
+LARGE_TABLES = (
+    "b_sender_posting_recipient",
+    "b_sender_posting_read",
+    "b_sender_posting_click",
+    "b_crm_contact",
+    "b_crm_field_multi",
+    "b_crm_dp_comm_mcd",
+)
+"""Their indexes are built once, after the rows: half the time of keeping them up row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,8 @@ def load_site(
         if found != comment:
             cursor.execute(f"DROP DATABASE IF EXISTS `{database}`")
             cursor.execute(
-                f"CREATE DATABASE `{database}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci COMMENT '{MARK}: loading'"
+                f"CREATE DATABASE `{database}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci COMMENT %s",
+                (f"{MARK}: loading",),
             )
             cursor.execute(f"USE `{database}`")
             _fill(cursor, world)
@@ -109,9 +119,8 @@ def load_site(
 
 
 def _fill(cursor: Cursor, world: World) -> None:
-    for statement in bitrix_schema.statements():
-        cursor.execute(statement)
-    # Empty tables and no checks: MariaDB then sorts once and builds the indexes in bulk.
+    for table in bitrix_schema.tables().values():
+        cursor.execute(table.ddl(with_keys=table.name not in LARGE_TABLES))
     cursor.execute("SET SESSION unique_checks = 0, foreign_key_checks = 0, time_zone = '+03:00'")
     rng = [np.random.default_rng([world.seed, part]) for part in range(100, 104)]
     users = accounts(world, rng[0])
@@ -122,6 +131,8 @@ def _fill(cursor: Cursor, world: World) -> None:
     write_consents(cursor, world, frames.consents)
     write_crm(cursor, world, rng[2], recipient_of_send=frames.recipient_of_send)
     write_shop(cursor, world, users, rng[3])
+    for name in LARGE_TABLES:
+        cursor.execute(bitrix_schema.tables()[name].add_keys())
 
 
 def _comment_of(cursor: Cursor, database: str) -> str | None:
@@ -133,7 +144,7 @@ def _comment_of(cursor: Cursor, database: str) -> str | None:
 def _row_count(cursor: Cursor, database: str) -> int:
     total = 0
     for table in bitrix_schema.tables():
-        cursor.execute(f"SELECT COUNT(*) FROM `{database}`.`{table}`")
+        cursor.execute(f"SELECT COUNT(*) FROM `{database}`.`{table}`")  # noqa: S608 — names from our own list
         total += int(cursor.fetchone()[0])
     return total
 

@@ -1,4 +1,4 @@
-"""The rest of the sample site: dictionaries, users, consents, currencies, custom fields, the shop (bitrix.md 2.6–3.3)."""
+"""The rest of the sample site: dictionaries, users, consents, currencies, custom fields, the shop (bitrix.md 2, 3)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from MySQLdb.cursors import Cursor
 from numpy.typing import NDArray
 
 from lettertrail.sandbox import php
+from lettertrail.sandbox.bitrix_refusals import EMPLOYEES
 from lettertrail.sandbox.bitrix_rows import local, write_rows, yes_no
 from lettertrail.sandbox.bitrix_schema import USER_FIELDS
-from lettertrail.sandbox.bitrix_site_sender import EMPLOYEES
 from lettertrail.sandbox.world import World
 from lettertrail.sandbox.world_sales import RATES
 
@@ -86,18 +86,18 @@ def _write_stages(cursor: Cursor) -> None:
         rows.append(("DEAL_STAGE_1", f"C1:{code}", name, number * 10, semantics, 1))
     rows += [("SOURCE", code, code.capitalize(), number * 10, None, None) for number, code in enumerate(SOURCES, 1)]
     rows += [("CONTACT_TYPE", "CLIENT", "Клиенты", 10, None, None), ("DEAL_TYPE", "SALE", "Продажа", 10, None, None)]
-    entity, code, name, sort, semantics, category = map(list, zip(*rows, strict=True))
+    entity, codes, names, sort, finals, category = map(list, zip(*rows, strict=True))
     write_rows(
         cursor,
         "b_crm_status",
         {
             "ENTITY_ID": entity,
-            "STATUS_ID": code,
-            "NAME": name,
-            "NAME_INIT": name,
+            "STATUS_ID": codes,
+            "NAME": names,
+            "NAME_INIT": names,
             "SORT": sort,
             "SYSTEM": "Y",
-            "SEMANTICS": semantics,
+            "SEMANTICS": finals,
             "CATEGORY_ID": category,
         },
     )

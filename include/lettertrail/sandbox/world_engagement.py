@@ -111,18 +111,25 @@ def simulate(rng: np.random.Generator, population: Population, programme: Progra
     member = _membership(rng, population)
     first_link, links = _links(programme.letters)
     tables = _Tables()
-    for dispatch in programme.dispatches.itertuples(index=False):
-        letter = int(dispatch.letter)
-        row = MAILCHIMP_LIST if letter > BITRIX_LETTERS else int(dispatch.campaign)
-        who, sent_at = _audience(rng, population, dispatch, member[row], end=end)
-        slot = (sent_at >= population.people["email_changed_at"].to_numpy()[who]) | ~_has_former(population)[who]
-        allowed = _allowed(state, row, who, slot.astype(np.int64), sent_at)
-        who, sent_at, slot = who[allowed], sent_at[allowed], slot[allowed].astype(np.int64)
+    has_former = population.people["email_changed_at"].to_numpy() < NEVER
+    changed_at = population.people["email_changed_at"].to_numpy()
+    for dispatch in programme.dispatches.to_dict("records"):
+        letter, number = int(dispatch["letter"]), int(dispatch["dispatch"])
+        row = MAILCHIMP_LIST if letter > BITRIX_LETTERS else int(dispatch["campaign"])
+        who, sent_at = _audience(
+            rng,
+            population,
+            member[row],
+            letter=letter,
+            started_at=int(dispatch["started_at"]),
+            per_second=float(dispatch["per_second"]),
+        )
+        slot = np.where((sent_at >= changed_at[who]) | ~has_former[who], 1, 0)
+        allowed = _allowed(state, row, who, slot=slot, sent_at=sent_at)
+        who, sent_at, slot = who[allowed], sent_at[allowed], slot[allowed]
         late = sent_at >= end
         if late.any():
-            tables.queued.append(
-                _columns(letter=letter, person=who[late] + 1, slot=slot[late], dispatch=dispatch.dispatch)
-            )
+            tables.queued.append(_columns(letter=letter, person=who[late] + 1, slot=slot[late], dispatch=number))
         who, sent_at, slot = who[~late], sent_at[~late], slot[~late]
         send = tables.send_count + np.arange(1, len(who) + 1)
         tables.send_count += len(who)
@@ -130,7 +137,7 @@ def simulate(rng: np.random.Generator, population: Population, programme: Progra
         tables.sends.append(
             _columns(
                 send=send,
-                dispatch=dispatch.dispatch,
+                dispatch=number,
                 letter=letter,
                 person=who + 1,
                 slot=slot,
@@ -149,12 +156,8 @@ def simulate(rng: np.random.Generator, population: Population, programme: Progra
             slot=slot[ok],
             sent_at=sent_at[ok],
         )
-        _engage(rng, population, programme, state, tables, batch, end=end)
+        _engage(rng, population, programme, state=state, tables=tables, batch=batch, end=end)
     return _frames(population, programme, tables, state, links=links)
-
-
-def _has_former(population: Population) -> Bools:
-    return population.people["email_changed_at"].to_numpy() < NEVER
 
 
 def _membership(rng: np.random.Generator, population: Population) -> Bools:
@@ -176,10 +179,15 @@ def _links(letters: pd.DataFrame) -> tuple[Ints, list[str]]:
 
 
 def _audience(
-    rng: np.random.Generator, population: Population, dispatch: object, member: Bools, *, end: int
+    rng: np.random.Generator,
+    population: Population,
+    member: Bools,
+    *,
+    letter: int,
+    started_at: int,
+    per_second: float,
 ) -> tuple[Ints, Ints]:
     """Whom the dispatch is for (indexes) and when each one's turn comes."""
-    letter, started_at = int(dispatch.letter), int(dispatch.started_at)  # type: ignore[attr-defined]
     created = population.people["created_at"].to_numpy()
     if letter <= WELCOME_LETTERS:
         joined = (created >= started_at) & (created < started_at + 30 * DAY)
@@ -192,7 +200,7 @@ def _audience(
         # The last letter is throttled, so that the world ends while a part of it still waits.
         seconds = np.arange(len(who)) * (3 * HOUR / 0.65) / max(1, len(who))
     else:
-        seconds = np.arange(len(who)) / float(dispatch.per_second)  # type: ignore[attr-defined]
+        seconds = np.arange(len(who)) / per_second
     return who, (started_at + seconds).astype(np.int64)
 
 
@@ -200,7 +208,7 @@ def _share(letter: int) -> float:
     return 0.92 if letter > BITRIX_LETTERS else SHARE_OF_SEGMENT
 
 
-def _allowed(state: _State, row: int, who: Ints, slot: Ints, sent_at: Ints) -> Bools:
+def _allowed(state: _State, row: int, who: Ints, *, slot: Ints, sent_at: Ints) -> Bools:
     """Nobody gets a letter after leaving that campaign, complaining or bouncing."""
     if row == MAILCHIMP_LIST:
         left, back = state.left_at[row, 1, who], state.back_at[row, 1, who]
@@ -208,7 +216,8 @@ def _allowed(state: _State, row: int, who: Ints, slot: Ints, sent_at: Ints) -> B
     else:
         left, back = state.left_at[row, slot, who], state.back_at[row, slot, who]
         stopped = state.stopped_at[slot, who]
-    return ((left > sent_at) | (back <= sent_at)) & (stopped > sent_at)
+    allowed: Bools = ((left > sent_at) | (back <= sent_at)) & (stopped > sent_at)
+    return allowed
 
 
 def _outcomes(
@@ -243,10 +252,10 @@ def _engage(
     rng: np.random.Generator,
     population: Population,
     programme: Programme,
+    *,
     state: _State,
     tables: _Tables,
     batch: _Batch,
-    *,
     end: int,
 ) -> None:
     machine_open = _machines(rng, population, tables, batch, end=end)
@@ -255,9 +264,9 @@ def _engage(
     # Apple keeps the picture it fetched, so its users' own reading rarely loads it again.
     apple = population.people["apple_mail"].to_numpy(bool)[batch.who]
     pixel &= ~apple | (rng.random(len(reads)) < 0.3)
-    _add(tables, batch, pixel, OPEN, HUMAN, read_at, end=end)
+    _add(tables, batch, pixel, what=(OPEN, HUMAN), at=read_at, end=end)
     again = pixel & (rng.random(len(reads)) < 0.3)
-    _add(tables, batch, again, OPEN, HUMAN, read_at + _lognormal(rng, len(reads), 9 * HOUR, 1.2), end=end)
+    _add(tables, batch, again, what=(OPEN, HUMAN), at=read_at + _lognormal(rng, len(reads), 9 * HOUR, 1.2), end=end)
 
     clicks = reads & (
         _sigmoid(CLICK_LOGIT + 0.5 * population.engagement[batch.who] + programme.click_appeal[batch.letter - 1])
@@ -267,16 +276,15 @@ def _engage(
     clicks &= clicked_at < end
     # Bitrix and Mailchimp both write an open of the same moment when a click is the first sign of life.
     unseen = clicks & ~pixel & (machine_open > clicked_at)
-    _add(tables, batch, unseen, OPEN, HUMAN, clicked_at, end=end)
-    _add(tables, batch, clicks, CLICK, HUMAN, clicked_at, end=end, link=_pick(rng, batch.links, len(reads)))
+    _add(tables, batch, unseen, what=(OPEN, HUMAN), at=clicked_at, end=end)
+    _add(tables, batch, clicks, what=(CLICK, HUMAN), at=clicked_at, end=end, link=_pick(rng, batch.links, len(reads)))
     more = clicks & (rng.random(len(reads)) < 0.3)
     _add(
         tables,
         batch,
         more,
-        CLICK,
-        HUMAN,
-        clicked_at + rng.integers(20, 900, len(reads)),
+        what=(CLICK, HUMAN),
+        at=clicked_at + rng.integers(20, 900, len(reads)),
         end=end,
         link=_pick(rng, batch.links, len(reads)),
     )
@@ -299,14 +307,14 @@ def _machines(rng: np.random.Generator, population: Population, tables: _Tables,
     prompt = rng.random(size) < P_APPLE_PROMPT
     wait = np.where(prompt, rng.exponential(APPLE_MEAN_SECONDS, size), rng.uniform(60, 6 * HOUR, size))
     apple_at = batch.sent_at + 1 + wait.astype(np.int64)
-    _add(tables, batch, apple, OPEN, APPLE_PROXY, apple_at, end=end)
+    _add(tables, batch, apple, what=(OPEN, APPLE_PROXY), at=apple_at, end=end)
 
     scanned = population.people["corporate_scanner"].to_numpy(bool)[batch.who] & (rng.random(size) < P_SCAN)
     scan_at = batch.sent_at + rng.integers(1, 6, size)
-    _add(tables, batch, scanned, OPEN, SCANNER, scan_at, end=end)
+    _add(tables, batch, scanned, what=(OPEN, SCANNER), at=scan_at, end=end)
     for link in batch.links:
         link_at = scan_at + rng.integers(0, 10, size)
-        _add(tables, batch, scanned, CLICK, SCANNER, link_at, end=end, link=np.full(size, link))
+        _add(tables, batch, scanned, what=(CLICK, SCANNER), at=link_at, end=end, link=np.full(size, link))
     first = np.full(size, NEVER)
     first = np.where(apple & (apple_at < end), apple_at, first)
     return np.where(scanned & (scan_at < end), np.minimum(first, scan_at), first)
@@ -334,8 +342,8 @@ def _departures(
     leaves = (leaves | complains) & still_in & (left_at < end)
     complains &= leaves
     only_complains = complains & (batch.row == MAILCHIMP_LIST)
-    _add(tables, batch, leaves & ~only_complains, UNSUBSCRIBE, HUMAN, left_at, end=end)
-    _add(tables, batch, complains, COMPLAINT, HUMAN, left_at, end=end)
+    _add(tables, batch, leaves & ~only_complains, what=(UNSUBSCRIBE, HUMAN), at=left_at, end=end)
+    _add(tables, batch, complains, what=(COMPLAINT, HUMAN), at=left_at, end=end)
     who, where = batch.who[leaves], slot[leaves]
     state.left_at[batch.row, where, who] = left_at[leaves]
     state.back_at[batch.row, where, who] = NEVER
@@ -343,11 +351,19 @@ def _departures(
         state.cleaned_at[batch.who[complains]] = left_at[complains]
     else:
         state.stopped_at[slot[complains], batch.who[complains]] = left_at[complains]
-        _change_minds(rng, state, tables, batch, leaves & (rng.random(size) < SHARE_CHANGES_MIND), left_at, end=end)
+        some = leaves & (rng.random(size) < SHARE_CHANGES_MIND)
+        _change_minds(rng, state, tables, batch=batch, some=some, left_at=left_at, end=end)
 
 
 def _change_minds(
-    rng: np.random.Generator, state: _State, tables: _Tables, batch: _Batch, some: Bools, left_at: Ints, *, end: int
+    rng: np.random.Generator,
+    state: _State,
+    tables: _Tables,
+    *,
+    batch: _Batch,
+    some: Bools,
+    left_at: Ints,
+    end: int,
 ) -> None:
     size = int(some.sum())
     at = left_at[some] + rng.integers(20 * DAY, 150 * DAY, size)
@@ -366,10 +382,9 @@ def _add(
     tables: _Tables,
     batch: _Batch,
     chosen: Bools,
-    kind: int,
-    actor: int,
-    at: Ints,
     *,
+    what: tuple[int, int],
+    at: Ints,
     end: int,
     link: Ints | None = None,
 ) -> None:
@@ -378,10 +393,10 @@ def _add(
     tables.events.append(
         _columns(
             send=batch.send[chosen],
-            kind=kind,
+            kind=what[0],
             occurred_at=at[chosen],
             link=(none if link is None else link)[chosen],
-            actor=actor,
+            actor=what[1],
         )
     )
 
@@ -429,15 +444,15 @@ def _frames(
     names = np.array([*links, None], dtype=object)
     events["url"] = pd.array(names[events["link"].to_numpy()], dtype="string")
     for column, words in (("kind", KINDS), ("actor", ACTORS)):
-        events[column] = pd.Categorical.from_codes(events[column], categories=list(words))
+        events[column] = pd.Categorical.from_codes(events[column].to_numpy(), categories=pd.Index(words))
     for frame in (
         sends,
         queued := _stack(tables.queued, ("dispatch", "letter", "person", "slot")),
         minds := _stack(tables.minds, ("person", "slot", "campaign", "at", "how", "send")),
     ):
         frame["email"] = addresses[frame["slot"].to_numpy(), frame["person"].to_numpy() - 1]
-    sends["outcome"] = pd.Categorical.from_codes(sends["outcome"], categories=list(OUTCOMES))
-    minds["how"] = pd.Categorical.from_codes(minds["how"], categories=list(WAYS_BACK))
+    sends["outcome"] = pd.Categorical.from_codes(sends["outcome"].to_numpy(), categories=pd.Index(OUTCOMES))
+    minds["how"] = pd.Categorical.from_codes(minds["how"].to_numpy(), categories=pd.Index(WAYS_BACK))
     return Engagement(
         sends=sends,
         queued=queued,

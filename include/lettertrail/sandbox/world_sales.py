@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lettertrail.sandbox.world_letters import HOUR, Programme
-from lettertrail.sandbox.world_people import DAY, NEVER, Floats, Ints, Population
+from lettertrail.sandbox.world_people import DAY, NEVER, Ints, Population
 
 P_LEAD, P_DEAL, P_ORDER = 0.055, 0.012, 0.03
 CARRY_OVER_DAYS, CARRY_OVER_LETTERS, CARRY_OVER_GAIN = 30, 3, 0.5
@@ -42,7 +43,6 @@ class Sales:
     leads: pd.DataFrame
     deals: pd.DataFrame
     orders: pd.DataFrame
-    truth: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,15 @@ def trade(
     deals = _deals(rng, leads, direct, visits, end=end)
     orders = _orders(rng, wanted.draw(P_ORDER, ORGANIC_ORDERS_A_YEAR), visits, earlier, end=end)
     return Sales(
-        leads=leads.assign(
-            causes=[_letters(visits, earlier, v, n) for v, n in zip(leads["visit"], leads["needed"], strict=True)]
-        ),
-        deals=deals.assign(
-            causes=[_letters(visits, earlier, v, n) for v, n in zip(deals["visit"], deals["needed"], strict=True)]
-        ),
+        leads=leads.assign(causes=_causes(leads, visits, earlier)),
+        deals=deals.assign(causes=_causes(deals, visits, earlier)),
         orders=orders,
-        truth=pd.DataFrame(),
     )
+
+
+def _causes(frame: pd.DataFrame, visits: pd.DataFrame, earlier: Ints) -> pd.Series[Any]:
+    pairs = zip(frame["visit"].tolist(), frame["needed"].tolist(), strict=True)
+    return pd.Series([_letters(visits, earlier, visit, needed) for visit, needed in pairs], dtype=object)
 
 
 def _earlier_letters(visits: pd.DataFrame) -> Ints:
@@ -178,7 +178,7 @@ def _letters(visits: pd.DataFrame, earlier: Ints, visit: int, needed: int) -> li
     if visit < 0:
         return []
     before = [int(letter) for letter in earlier[visit][::-1] if letter > 0] if needed else []
-    return [*before, int(visits["letter"].iat[visit])]
+    return [*before, int(visits["letter"].to_numpy()[visit])]
 
 
 def _leads(
@@ -210,13 +210,16 @@ def _leads(
     shown = np.where(tagged, causes.visit, np.where(stale, last, -1))
     letter = np.where(shown >= 0, visits["letter"].to_numpy()[np.maximum(shown, 0)], 0)
     other = rng.choice(len(OTHER_SOURCES), size, p=[0.3, 0.1, 0.1, 0.5])
-    letters = programme.letters
     for place, column in enumerate(("utm_source", "utm_medium", "utm_campaign", "utm_content")):
-        own = np.array([None, *letters[column].astype(object).where(letters[column].notna(), None)], dtype=object)[
-            letter
-        ]
-        others = np.array([[*row, ""][place] or None for row in OTHER_SOURCES], dtype=object)[other]
-        leads[column] = pd.array(np.where(letter > 0, own, np.where(caused, None, others)), dtype="string")
+        own = [None, *programme.letters[column].astype(object).tolist()]
+        others = [[*row, ""][place] or None for row in OTHER_SOURCES]
+        leads[column] = pd.array(
+            [
+                own[number] if number else (None if is_caused else others[kind])
+                for number, is_caused, kind in zip(letter.tolist(), caused.tolist(), other.tolist(), strict=True)
+            ],
+            dtype="string",
+        )
     event = visits["event"].to_numpy()
     leads["landing_event"] = pd.array(np.where(shown >= 0, event[np.maximum(shown, 0)], 0), dtype="Int64")
     leads["landing_event"] = leads["landing_event"].mask(leads["landing_event"] == 0)
@@ -294,7 +297,12 @@ def _priced(rng: np.random.Generator, frame: pd.DataFrame) -> pd.DataFrame:
         amounts.append(amount)
         rates.append(rate.quantize(Decimal("0.0001")))
         bases.append((amount * rate).quantize(CENT, ROUND_HALF_UP))
-    return frame.assign(amount=amounts, currency=currency, exchange_rate=rates, amount_base=bases)
+    return frame.assign(
+        amount=pd.Series(amounts, dtype=object),
+        currency=currency,
+        exchange_rate=pd.Series(rates, dtype=object),
+        amount_base=pd.Series(bases, dtype=object),
+    )
 
 
 def _orders(
