@@ -214,15 +214,15 @@ def test_a_missing_cursor_is_named(site: Site, entry: EntryMaker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "rows", "after"),
+    ("bounds", "count", "rows", "after"),
     [
-        (Bounds(1, 10, 10), 3, None), (Bounds(-50, 1_000_000, 7), 2, None), (Bounds(5, 5, 1), 10, None),
-        (Bounds(1, 100, 100), 7, 50), (Bounds(1, 100, 100), 7, 101), (None, 5, None), (None, 5, 9),
+        (Bounds(1, 10), 10, 3, None), (Bounds(-50, 1_000_000), 7, 2, None), (Bounds(5, 5), 1, 10, None),
+        (Bounds(1, 100), 100, 7, 50), (Bounds(1, 100), 100, 7, 101), (None, 0, 5, None), (None, 0, 5, 9),
     ],
 )  # fmt: skip
-def test_ranges_have_no_gap_and_no_overlap(bounds: Bounds | None, rows: int, after: int | None) -> None:
+def test_ranges_have_no_gap_and_no_overlap(bounds: Bounds | None, count: int, rows: int, after: int | None) -> None:
     """Each range begins where the one before it ended; the ends are open."""
-    ranges = split(bounds, rows=rows, after=after)
+    ranges = split(bounds, count=count, rows=rows, after=after)
     assert ranges[0].low == after
     assert ranges[-1].high is None
     for left, right in pairwise(ranges):

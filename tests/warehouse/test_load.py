@@ -13,8 +13,8 @@ from tests.warehouse.conftest import Warehouse
 from lettertrail.bitrix.catalog import Trigger
 from lettertrail.clock import fixed_clock
 from lettertrail.errors import ContractError, SourceError
+from lettertrail.warehouse import landing, merge
 from lettertrail.warehouse import load as load_module
-from lettertrail.warehouse import merge
 from lettertrail.warehouse.ledger import LoadResult, read_state
 
 
@@ -360,3 +360,34 @@ def test_the_zone_of_the_cursor_is_the_sites(deals: Site, warehouse: Warehouse, 
     warehouse.load(deals, modified)
     state = warehouse.rows("select state -> 'marks' ->> 'cursor' from ops.cursors")[0][0]
     assert datetime.fromisoformat(state) == datetime(2026, 11, 1, 11, 50)
+
+
+@pytest.mark.parametrize("small_rows", [0, 10_000])
+def test_few_and_many_rows_arrive_alike(
+    site: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch, small_rows: int
+) -> None:
+    """Both ways into PostgreSQL carry every type, to the last digit."""
+    monkeypatch.setattr(landing, "SMALL_ROWS", small_rows)
+    site.run(
+        "create table odd (id int unsigned primary key, amount decimal(26,12), big bigint unsigned, at datetime(6),"
+        " day date, took time, part double, word varchar(50), bytes varbinary(10), stamp timestamp null,"
+        " text longtext)",
+        "insert into odd values (4294967295, -0.000000000001, 18446744073709551615, '9999-12-31 23:59:59.999999',"
+        " '1000-01-01', '-838:59:59', 0.1, '\\\\N\\t\\n😀', x'00ff', null, concat('a', char(0), 'b'))",
+        "insert into odd (id, word, day) values (1, '', '0000-00-00')",
+        "set time_zone = '+03:00'",
+        "insert into odd (id, stamp) values (2, null)",
+    )
+    site.run("set time_zone = '+00:00'", "update odd set stamp = '2026-10-25 09:00:00' where id = 2")
+    result = warehouse.load(site, entry("odd"))
+    assert set(result.notices) >= {"1 zero or impossible dates became null", "1 texts lost their zero bytes"}
+    kinds = "amount::text, big::text, at::text, day::text, took::text, part, word, bytes, text"
+    assert warehouse.rows(f"select {kinds} from raw_bitrix.odd where id = 4294967295") == [
+        (
+            "-0.000000000001", "18446744073709551615", "9999-12-31 23:59:59.999999", "1000-01-01", "-838:59:59", 0.1,
+            "\\N\t\n😀", b"\x00\xff", "ab",
+        )
+    ]  # fmt: skip
+    assert warehouse.rows("select word, day, amount from raw_bitrix.odd where id = 1") == [("", None, None)]
+    # Naive, in the site's zone: 09:00 UTC is noon in Moscow.
+    assert warehouse.rows("select stamp::text from raw_bitrix.odd where id = 2") == [("2026-10-25 12:00:00",)]

@@ -56,11 +56,10 @@ class KeyRange:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Smallest and largest value of a whole-number column, and the table's number of rows."""
+    """Smallest and largest value of a whole-number column."""
 
     low: int
     high: int
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +122,38 @@ class SqlSource:
             return None
         column = quote(entry.range_by)
         (row,) = self._rows(
-            f"select cast(min({column}) as signed) as low, cast(max({column}) as signed) as high,"
-            f" cast(count(*) as signed) as n from {quote(entry.name)}"
+            f"select cast(min({column}) as signed) as low, cast(max({column}) as signed) as high"
+            f" from {quote(entry.name)}"
         )
-        return None if row["low"] is None else Bounds(row["low"], row["high"], row["n"])
+        return None if row["low"] is None else Bounds(row["low"], row["high"])
 
-    def marks(self, entry: TableEntry, columns: Sequence[Column], *, now: datetime) -> dict[str, Mark]:
+    def count(self, entry: TableEntry) -> int:
+        """The table's number of rows."""
+        (row,) = self._rows(f"select cast(count(*) as signed) as n from {quote(entry.name)}")
+        return int(row["n"])
+
+    def horizon(self, now: datetime) -> str:
+        """The latest change time to believe: one mistyped year must not hold a cursor for ever."""
+        return self.local(now + timedelta(days=1))
+
+    def marks(
+        self, entry: TableEntry, columns: Sequence[Column], *, now: datetime, but_cursor: bool = False
+    ) -> dict[str, Mark]:
         """Where the source stands: the watermarks the next load of the entry starts from.
 
         Take them *before* reading: what changes meanwhile is then read twice and never missed.
-        Times later than a day from now are left out, or one mistyped year would hold the cursor for ever.
+
+        Args:
+            but_cursor: leave out the entry's own change time, for a caller that sees it in the rows it reads; to ask
+                for it costs a scan, since most Bitrix tables have no index on it.
         """
-        horizon = self.local(now + timedelta(days=1))
+        horizon = self.horizon(now)
         marks: dict[str, Mark] = {}
         if entry.tail is not None:
             marks["id"] = self._highest_id(entry.name, entry.key[0])
         if entry.cursor is not None and (cursor := _named(columns, entry.cursor)) is not None:
-            marks["cursor"] = self._latest(entry.name, cursor.name, horizon)
+            if not but_cursor:
+                marks["cursor"] = self._latest(entry.name, cursor.name, horizon)
         elif entry.strategy == "modified":
             raise ContractError(f"table {entry.name} has no column {entry.cursor}, which is its cursor")
         for trigger in entry.touched_by:
@@ -311,14 +325,14 @@ class SqlSource:
         return SourceError(f"the Bitrix database {self.database}: {message[:500]}")
 
 
-def split(bounds: Bounds | None, *, rows: int, after: int | None = None) -> list[KeyRange]:
-    """Key ranges of about `rows` rows each, in order, together covering every key from `after` on.
+def split(bounds: Bounds | None, *, count: int, rows: int, after: int | None = None) -> list[KeyRange]:
+    """Key ranges of about `rows` of a table's `count` rows each, in order, together covering every key from `after` on.
 
     The first range has no low end (unless `after` is given) and the last no high end.
     """
     if bounds is None:
         return [KeyRange(after, None)]
-    pieces = max(1, -(-bounds.rows // rows))
+    pieces = max(1, -(-count // rows))
     width = max(1, -(-(bounds.high - bounds.low + 1) // pieces))
     cuts = [bounds.low + width * number for number in range(1, pieces)]
     cuts = [cut for cut in cuts if cut <= bounds.high and (after is None or cut > after)]

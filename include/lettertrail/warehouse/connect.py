@@ -18,11 +18,14 @@ def connect(
     autocommit: bool = False,
     statement_timeout_seconds: int = 1800,
     lock_timeout_seconds: int = 120,
+    synchronous_commit: bool = True,
 ) -> Connection:
     """An open connection; use it as a context manager: commit on success, rollback on error, then closed.
 
     Args:
         dsn: libpq URI, `postgresql://user:password@host:port/database`.
+        synchronous_commit: False for statements that may be lost in a power cut (a later commit that waits for the
+            disk takes them along).
         purpose: shows up in `pg_stat_activity.application_name` as `lettertrail: <purpose>`.
 
     Raises:
@@ -30,7 +33,7 @@ def connect(
     """
     options = (
         f"-c statement_timeout={statement_timeout_seconds}s -c lock_timeout={lock_timeout_seconds}s "
-        "-c timezone=UTC -c client_min_messages=warning"
+        f"-c timezone=UTC -c client_min_messages=warning -c synchronous_commit={'on' if synchronous_commit else 'off'}"
     )
     try:
         return psycopg.connect(

@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import sql
 
 from lettertrail.bitrix.catalog import TableEntry
-from lettertrail.bitrix.sql import KeyRange, Marks, SqlSource, split
+from lettertrail.bitrix.sql import KeyRange, Mark, Marks, SqlSource, split
 from lettertrail.clock import Clock
 from lettertrail.warehouse.connect import Connection, connect
 from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id, read_state
@@ -73,7 +75,7 @@ def load_table(
     """
     began, started_at = time.monotonic(), clock()
     columns = source.columns(entry)
-    with connect(warehouse_dsn, purpose=f"load {entry.name}", autocommit=True) as connection:
+    with connect(warehouse_dsn, purpose=f"load {entry.name}", autocommit=True, synchronous_commit=False) as connection:
         lock(connection, entry)
         with connection.transaction():
             target, notices = ensure_target(connection, entry, columns)
@@ -108,18 +110,26 @@ def _copy_whole(run: _Run, state: dict[str, Any], chunk_rows: int) -> None:
         copying = {"columns": columns, "after": None, "marks": marks}
     else:
         run.notices.append(f"first copy goes on from {run.entry.range_by} {copying['after']}")
-    ranges = split(run.source.bounds(run.entry), rows=chunk_rows, after=copying["after"])
+    ranges = _ranges(run, chunk_rows, after=copying["after"])
     for key_range in ranges:
         if key_range is ranges[-1]:
             new_state = {"columns": columns, "marks": copying["marks"]}
         else:
             new_state = {"copying": {**copying, "after": key_range.high}}
         _load_range(run, key_range, strategy="first_copy", state=new_state)
+    # Nothing has looked at the new table yet; the planner would guess, and the next merge would scan it.
+    run.connection.execute(sql.SQL("analyze {}").format(run.target.relation))
 
 
 def _read_whole(run: _Run, chunk_rows: int) -> None:
-    for key_range in split(run.source.bounds(run.entry), rows=chunk_rows):
+    for key_range in _ranges(run, chunk_rows):
         _load_range(run, key_range, strategy="full", state=None)
+
+
+def _ranges(run: _Run, chunk_rows: int, *, after: int | None = None) -> list[KeyRange]:
+    bounds = run.source.bounds(run.entry)
+    count = 0 if bounds is None else run.source.count(run.entry)
+    return split(bounds, count=count, rows=chunk_rows, after=after)
 
 
 def _load_range(run: _Run, key_range: KeyRange, *, strategy: str, state: dict[str, Any] | None) -> None:
@@ -132,13 +142,38 @@ def _load_range(run: _Run, key_range: KeyRange, *, strategy: str, state: dict[st
 
 def _read_changes(run: _Run, state: dict[str, Any]) -> None:
     before: Marks = state["marks"]
-    after = run.source.marks(run.entry, run.target.columns, now=run.started_at)
+    after = run.source.marks(run.entry, run.target.columns, now=run.started_at, but_cursor=True)
     batches = run.source.read_changes(run.entry, run.target.columns, before, now=run.started_at)
-    make_load = partial(
-        _load, run, run.entry.strategy,
-        cursor_from=json.dumps(before), cursor_to=json.dumps(after), state={**state, "marks": after},
-    )  # fmt: skip
+    if run.entry.cursor is not None and run.entry.cursor in run.target.types:
+        after["cursor"] = before.get("cursor")
+        batches = _follow(batches, run.entry.cursor, after, horizon=run.source.horizon(run.started_at))
+
+    def make_load() -> Load:
+        # Called once all rows are here, and with them the latest change time.
+        return _load(
+            run,
+            run.entry.strategy,
+            cursor_from=json.dumps(before),
+            cursor_to=json.dumps(after),
+            state={**state, "marks": after},
+        )
+
     _move(run, batches, make_load, scope=None)
+
+
+def _follow(
+    batches: Iterator[pa.RecordBatch], cursor: str, marks: dict[str, Mark], *, horizon: str
+) -> Iterator[pa.RecordBatch]:
+    """Passes batches on and moves the mark `cursor` to the latest time in them that is not beyond the horizon."""
+    limit = datetime.fromisoformat(horizon)
+    for batch in batches:
+        if cursor in batch.schema.names:
+            times = batch.column(cursor)
+            latest = pc.max(times.filter(pc.less_equal(times, pa.scalar(limit, times.type)))).as_py()
+            text = "" if latest is None else latest.isoformat(sep=" ", timespec="microseconds")
+            # Year first and zero-padded: such times sort as text.
+            marks["cursor"] = max(str(marks["cursor"] or ""), text) or None
+        yield batch
 
 
 def _compare_keys(run: _Run) -> None:
@@ -151,7 +186,7 @@ def _compare_keys(run: _Run) -> None:
     run.add(counts, list(repair.notices))
 
 
-def _move(run: _Run, batches: Iterator[pa.RecordBatch], make_load: partial[Load], *, scope: Scope | None) -> None:
+def _move(run: _Run, batches: Iterator[pa.RecordBatch], make_load: Callable[[], Load], *, scope: Scope | None) -> None:
     counts, notices = load_rows(
         run.connection, run.warehouse_dsn, run.target, batches, make_load,
         clock=run.clock, timezone=run.source.timezone, scope=scope,

@@ -66,7 +66,7 @@ def ensure_target(connection: Connection, entry: TableEntry, columns: tuple[Colu
         notices += _change_types(connection, entry.name, columns, held)
         gone = sorted(set(held) - {column.name for column in columns} - set(OUR_COLUMNS))
         notices += [f"column {name} is gone from the source; kept here" for name in gone]
-    types = _held_columns(connection, entry.name)
+    types = _held_columns(connection, entry.name) if notices else held
     return Target(SCHEMA, entry.name, entry.key, columns, types), notices
 
 

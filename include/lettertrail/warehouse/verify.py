@@ -159,7 +159,7 @@ def _warehouse_digests(
         # Both sides divide whole numbers towards zero.
         slice_number = sql.SQL("{}::bigint / {}").format(sql.Identifier(entry.range_by), sql.Literal(width))
     statement = sql.SQL(
-        "select {slice} as slice, count(*), coalesce(sum(({total})::numeric), 0)::text from {target}"
+        "select {slice} as slice, count(*), coalesce(sum({total}), 0)::text from {target}"
         " where _deleted_at is null and {slice} is not null group by 1"
     ).format(slice=slice_number, total=total, target=target.relation)
     return {number: Digest(rows, int(summed)) for number, rows, summed in connection.execute(statement)}
