@@ -12,6 +12,9 @@ from tests.sandbox.small import SECRET
 
 from lettertrail.errors import ConfigurationError
 from lettertrail.sandbox.bitrix_rest import create_app
+from lettertrail.sandbox.bitrix_site import Site
+from lettertrail.sandbox.mariadb import connect
+from lettertrail.sandbox.server import served
 
 # --- entrance
 
@@ -50,6 +53,23 @@ def test_an_unreachable_site_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError) as caught:
         create_app("mysql://u:hushhush@127.0.0.1:1/x", secret=SECRET, timezone=MOSCOW)
     assert "hushhush" not in str(caught.value)
+
+
+def test_the_generated_site_answers(bitrix_site_small: Site) -> None:
+    """Every contact of the simulated site comes through, with the addresses and times of its tables."""
+    app = create_app(bitrix_site_small.owner_dsn, secret=SECRET, timezone=MOSCOW)
+    with served(app) as base, connect(bitrix_site_small.reader_dsn) as connection, connection.cursor() as cursor:
+        asked = {"select": ["ID", "EMAIL", "DATE_MODIFY"], "order": {"ID": "DESC"}}
+        body = requests.post(f"{base}/rest/1/{SECRET}/crm.contact.list", json=asked, timeout=10).json()
+        cursor.execute("select count(*), max(ID) from b_crm_contact")
+        assert (body["total"], int(body["result"][0]["ID"])) == cursor.fetchone()
+        cursor.execute("select VALUE from b_crm_field_multi where ENTITY_ID = 'CONTACT' and TYPE_ID = 'EMAIL'")
+        addresses = {row[0] for row in cursor.fetchall()}
+        shown = {entry["VALUE"] for contact in body["result"] for entry in contact.get("EMAIL", [])}
+        assert shown
+        assert shown <= addresses
+        assert all(contact["DATE_MODIFY"].endswith("+03:00") for contact in body["result"])
+    app.close()
 
 
 # --- the old methods

@@ -1,6 +1,6 @@
 """Both sandbox services in one process, on two ports.
 
-    SANDBOX_MAILCHIMP_KEY=…-us1 SANDBOX_BITRIX_SECRET=… SANDBOX_BITRIX_DSN=mysql://bitrix:…@127.0.0.1:3306/sitemanager \\
+    SANDBOX_MAILCHIMP_KEY=…-us1 SANDBOX_BITRIX_SECRET=… SANDBOX_BITRIX_DSN=mysql://bitrix:…@127.0.0.1/sitemanager \\
         python -m lettertrail.sandbox.server --state .lettertrail/sandbox --world .lettertrail/world \\
         --mailchimp-port 8081 --bitrix-port 8082
 
