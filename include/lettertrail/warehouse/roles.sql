@@ -39,6 +39,8 @@ grant select, insert, update on ops.cursors to lettertrail_loader;
 -- a load takes its number first: its rows carry it
 grant usage on sequence ops.loads_load_id_seq to lettertrail_loader;
 grant select on ops.migrations to lettertrail_loader;
+-- The check of a run's sums looks at loads and pushes alike, whichever the run holds.
+grant select on ops.sync_runs, ops.sync_records to lettertrail_loader;
 
 -- lettertrail_dbt: reads raw_*, owns its own schemas.
 grant usage on schema raw_bitrix, raw_esp, raw_inbox to lettertrail_dbt;
