@@ -20,7 +20,7 @@ from lettertrail.clock import fixed_clock, system_clock
 from lettertrail.settings import Settings
 
 if TYPE_CHECKING:
-    from lettertrail.warehouse.load import LoadResult
+    from lettertrail.warehouse.ledger import LoadResult
 
 
 def run_label() -> str:
