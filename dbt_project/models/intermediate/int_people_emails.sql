@@ -1,3 +1,9 @@
+{{ config(
+    materialized='table',
+    indexes=[{'columns': ['email'], 'unique': true}],
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
+
 select
     identifier as email,
     person_id
