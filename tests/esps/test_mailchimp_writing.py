@@ -167,6 +167,18 @@ def test_strangers_are_rejected_unless_they_may_be_added(service: MailchimpServi
     assert sorted(esp.members(AUDIENCE)) == ["new@example.com", service.subscribed]
 
 
+def test_a_segment_of_strangers_writes_nothing(service: MailchimpService) -> None:
+    """Neither the segment is made nor the strangers are tried, however often the same plan comes."""
+    service.enrol(["archived@example.com"], status="archived")
+    sent_ = records(["new@example.com", "archived@example.com"])
+    found = by_key(service.adapter().add_members(AUDIENCE, sent_), sent_)
+    assert [(found[f"key {number}"].status, found[f"key {number}"].reason) for number in range(2)] == [
+        ("rejected", "not on the audience"),
+        ("rejected", "archived"),
+    ]
+    assert service.writes() == []
+
+
 def test_a_double_opt_in_audience_asks_the_stranger(service: MailchimpService) -> None:
     """`subscribed` would skip the confirmation."""
     with service.store.transaction() as db:

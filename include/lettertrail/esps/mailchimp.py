@@ -261,22 +261,27 @@ class Mailchimp(Esp):
 
     def _tag(self, audience: str, emails: Sequence[str]) -> Iterator[tuple[str, Verdict]]:
         list_id = self._one_list()
-        segment = self._segment(list_id, audience)
-        if segment is None:
-            segment = self._create_segment(list_id, audience)
-        missing: list[str] = []
-        for email, verdict in self._change_segment(list_id, segment, "members_to_add", emails):
-            if verdict == ("rejected", NOT_THERE) and self._adds_missing():
-                missing.append(email)
-            else:
-                yield email, verdict
-        created: list[str] = []
-        for email, verdict in self._create(list_id, missing) if missing else ():
+        standing = self._standing(list_id, emails)
+        there: list[str] = []
+        absent: list[str] = []
+        for email in emails:
+            match standing.get(email):
+                case None:
+                    absent.append(email)
+                case "archived":
+                    yield email, ("rejected", "archived")
+                case _:
+                    there.append(email)
+        for email, verdict in self._create(list_id, absent):
             if verdict[0] == "applied":
-                created.append(email)
+                there.append(email)
             else:
                 yield email, verdict
-        yield from self._change_segment(list_id, segment, "members_to_add", created)
+        if there:
+            segment = self._segment(list_id, audience)
+            if segment is None:
+                segment = self._create_segment(list_id, audience)
+            yield from self._change_segment(list_id, segment, "members_to_add", there)
 
     def _untag(self, audience: str, emails: Sequence[str]) -> Iterator[tuple[str, Verdict]]:
         list_id = self._one_list()
@@ -310,10 +315,11 @@ class Mailchimp(Esp):
 
         yield from push(emails, send, settled, bulk=BULK, unmentioned="already_ok", otherwise=NOT_THERE)
 
-    def _create(self, list_id: str, emails: Sequence[str]) -> Iterator[tuple[str, Verdict]]:
-        """Creates contacts that are not on the audience in any state; an archived one made its choice before."""
-        standing = self._standing(list_id, emails)
-        yield from ((email, ("rejected", standing[email])) for email in emails if email in standing)
+    def _create(self, list_id: str, absent: Sequence[str]) -> Iterator[tuple[str, Verdict]]:
+        """Creates contacts that the audience does not have in any state, when the account is allowed to."""
+        if not absent or not self._adds_missing():
+            yield from ((email, ("rejected", NOT_THERE)) for email in absent)
+            return
         asks_twice = self.api.get(f"/lists/{list_id}", params={"fields": "double_optin"}).get("double_optin")
         status = "pending" if asks_twice else "subscribed"
 
@@ -331,7 +337,6 @@ class Mailchimp(Esp):
         def settled(bulk: Sequence[str]) -> set[str]:
             return set(bulk) & set(self._standing(list_id, bulk))
 
-        absent = [email for email in emails if email not in standing]
         yield from push(absent, send, settled, bulk=BULK, unmentioned="applied", otherwise="not created")
 
     def _bulk_verdicts(self, answer: Row) -> dict[str, Verdict]:
