@@ -222,9 +222,6 @@ class _Sync:
     def _open(self, connection: Connection, plan: Plan, held: tuple[Hold, ...], at: datetime) -> int:
         for hold in held:
             connection.execute(statements.HOLD, [hold.why, hold.action])
-        if self.dry_run:
-            connection.execute(statements.HOLD_ALL, ["dry run"])
-        connection.execute(statements.NUMBER_BATCHES, [BATCH_SIZE])
         values = {
             **self.target.as_values(),
             "run_id": self.run_id,
@@ -237,7 +234,7 @@ class _Sync:
             row = connection.execute(statements.OPEN_RUN, values).fetchone()
             assert row is not None
             sync_run_id = int(row[0])
-            connection.execute(statements.RECORD_PLAN, {"sync_run_id": sync_run_id, "at": at})
+            connection.execute(statements.RECORD_PLAN, {"sync_run_id": sync_run_id, "dry_run": self.dry_run, "at": at})
         for line in plan.lines:
             log.debug("%s plan %s, %s: %s", self.target, line.action, line.reason, line.records)
         return sync_run_id
@@ -245,8 +242,8 @@ class _Sync:
     def _push(self, connection: Connection, sync_run_id: int) -> LetterTrailError | None:
         """Pushes batch by batch and returns what went wrong for good, after recording it."""
         failures = 0
-        for action, has_evidence, number in connection.execute(statements.BATCHES).fetchall():
-            fault = self._push_batch(connection, sync_run_id, action, has_evidence, number)
+        for action, rows in self._batches(connection):
+            fault = self._push_batch(connection, sync_run_id, action, rows)
             if fault is None:
                 failures = 0
                 continue
@@ -258,19 +255,22 @@ class _Sync:
                 break
         return None
 
+    def _batches(self, connection: Connection) -> Iterator[tuple[str, dict[str, _Row]]]:
+        """What is not held, by action: whatever stops mail first, additions last."""
+        connection.execute(statements.ORDER_PLAN)
+        for action, has_evidence in connection.execute(statements.GROUPS).fetchall():
+            values = {"action": action, "has_evidence": has_evidence, "after": "", "size": BATCH_SIZE}
+            while found := connection.execute(statements.BATCH, values).fetchall():
+                yield action, {row[0]: self._row(*row) for row in found}
+                values["after"] = found[-1][0]
+
+    def _row(self, key: str, reason: str, is_ours: bool, attributes: dict[str, Any], value: str | None) -> _Row:
+        email = "" if self.target.destination == CRM else key
+        return _Row(Record(key=key, email=email, attributes=attributes), reason, is_ours, value)
+
     def _push_batch(
-        self, connection: Connection, sync_run_id: int, action: str, has_evidence: bool, number: int
+        self, connection: Connection, sync_run_id: int, action: str, rows: dict[str, _Row]
     ) -> LetterTrailError | None:
-        cursor = connection.execute(statements.BATCH, [action, has_evidence, number])
-        rows = {
-            key: _Row(
-                record=Record(key=key, email="" if self.target.destination == CRM else key, attributes=attributes),
-                reason=reason,
-                is_ours=is_ours,
-                value=value,
-            )
-            for key, reason, is_ours, attributes, value in cursor
-        }
         in_flight = [Outcome(key, "retry_pending", "in flight") for key in rows]
         self._record(connection, sync_run_id, action, rows, in_flight)
         write = self.writes.get(action)

@@ -22,8 +22,7 @@ TEMPORARY_TABLES = (
         is_ours       boolean not null default false,
         attributes    jsonb not null default '{}',
         value         text,
-        held_because  text,
-        batch         integer
+        held_because  text
     )
     """,
     """
@@ -43,6 +42,7 @@ TEMPORARY_TABLES = (
     )
     """,
     "create temporary table if not exists suppressed (record_key text primary key, state text not null)",
+    "drop index if exists planned_order",
     "truncate planned, judged, confirmed, suppressed",
 )
 
@@ -332,22 +332,6 @@ returning sync_run_id
 """
 
 HOLD = "update planned set held_because = %s where action = %s and not has_evidence and held_because is null"
-HOLD_ALL = "update planned set held_because = coalesce(held_because, %s)"
-
-NUMBER_BATCHES = """
-update planned
-set batch = numbered.batch
-from (
-    select
-        record_key,
-        action,
-        (row_number() over (partition by action, has_evidence order by record_key) - 1) / %s as batch
-    from planned
-    where held_because is null
-) as numbered
-where planned.record_key = numbered.record_key and planned.action = numbered.action
-"""
-
 # Written before the first call: from here on every record has an outcome, whatever happens to us.
 RECORD_PLAN = """
 insert into ops.sync_records (sync_run_id, record_key, action, outcome, reason, at)
@@ -355,24 +339,29 @@ select
     %(sync_run_id)s,
     record_key,
     action,
-    case when held_because is null then 'retry_pending' else 'held' end,
-    reason || '; ' || coalesce(held_because, 'not sent yet'),
+    case when held_because is null and not %(dry_run)s then 'retry_pending' else 'held' end,
+    reason || '; ' || coalesce(held_because, case when %(dry_run)s then 'dry run' else 'not sent yet' end),
     %(at)s
 from planned
 """
 
-BATCHES = """
-select action, has_evidence, batch
+ORDER_PLAN = "create index planned_order on planned (action, has_evidence, record_key)"
+GROUPS = """
+select action, has_evidence
 from planned
-where batch is not null
-group by action, has_evidence, batch
-order by array_position(array['suppress', 'remove', 'release', 'add'], action), has_evidence desc, batch
+where held_because is null
+group by action, has_evidence
+order by array_position(array['suppress', 'remove', 'release', 'add'], action), has_evidence desc
 """
 BATCH = """
 select record_key, reason, is_ours, attributes, value
 from planned
-where action = %s and has_evidence = %s and batch = %s
+where action = %(action)s
+    and has_evidence = %(has_evidence)s
+    and record_key > %(after)s
+    and held_because is null
 order by record_key
+limit %(size)s
 """
 
 RECORD_OUTCOMES = """
