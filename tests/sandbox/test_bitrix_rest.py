@@ -128,6 +128,7 @@ def test_values_are_texts_and_multi_fields_come_when_named(portal: Portal) -> No
         ({"NAME": "Name9"}, [9]),
         ({"%NAME": "ame11"}, [11, *range(110, 120)]),
         ({"%LAST_NAME": "0% s"}, [7]),
+        ({"%NAME": "ame_2"}, []),
         ({"=%NAME": "%e12"}, [12]),
         ({"%=NAME": "Name1_"}, list(range(10, 20))),
         ({"EMAIL": "person4@example.com"}, [4]),

@@ -134,6 +134,18 @@ def test_bulk_answers_200_with_errors_per_row(account: Account) -> None:
     assert errors["nonsense"]["error_code"] == "ERROR_GENERIC"
 
 
+def test_a_refused_bulk_row_leaves_nothing_behind(account: Account) -> None:
+    """A row that fails half-way is undone, the rows around it stay."""
+    members: list[dict[str, Any]] = [
+        {"email_address": f"row{number}@example.com", "status": "subscribed", "tags": tags}
+        for number, tags in enumerate((["good"], "no list", ["good"]))
+    ]
+    body = account("POST", f"/lists/{LIST}", json={"members": members}).json()
+    assert (body["total_created"], body["error_count"]) == (2, 1)
+    assert account("GET", f"/lists/{LIST}/members/row1@example.com").status_code == 404
+    assert account("GET", f"/lists/{LIST}/members/row2@example.com").status_code == 200
+
+
 def test_bulk_leaves_known_members_alone_unless_told(account: Account) -> None:
     """Without `update_existing` a known address is an error of its own code."""
     members = [{"email_address": "person1@example.com", "status": "unsubscribed"}]
