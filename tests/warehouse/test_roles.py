@@ -7,8 +7,13 @@ from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
+from tests.source_site import NOW, EntryMaker, Site
 
+from lettertrail.clock import fixed_clock
 from lettertrail.errors import ConfigurationError
+from lettertrail.warehouse import landing
+from lettertrail.warehouse.ledger import check_balance
+from lettertrail.warehouse.load import load_table
 from lettertrail.warehouse.roles import ROLES, apply_roles
 
 PASSWORD = "it's a \\ \"pass'word%"
@@ -87,3 +92,22 @@ def test_a_wrong_role_or_empty_password_is_refused(warehouse_dsn: str, passwords
     """No role but ours is touched, and none is left open."""
     with pytest.raises(ConfigurationError):
         apply_roles(warehouse_dsn, passwords)
+
+
+@pytest.mark.parametrize("small_rows", [0, 10_000])
+def test_the_loader_can_load(
+    warehouse_dsn: str, site: Site, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch, small_rows: int
+) -> None:
+    """Everything a load does, by either way in, with no more rights than the loader has."""
+    monkeypatch.setattr(landing, "SMALL_ROWS", small_rows)
+    apply_roles(warehouse_dsn, {"lettertrail_loader": "a-loader's"})
+    parts = urlsplit(warehouse_dsn)
+    dsn = f"postgresql://lettertrail_loader:a-loader%27s@{parts.hostname}:{parts.port}{parts.path}"
+    site.run("create table t (id int primary key, a varchar(9))", "insert into t values (1, 'x'), (2, 'y')")
+    table = entry("t", "append")
+    for inserted in (2, 0):
+        result = load_table(site.source, table, dsn, run_id="run", clock=fixed_clock(NOW))
+        assert result.inserted == inserted
+    site.run("delete from t where id = 1", "alter table t add b int")
+    assert load_table(site.source, table, dsn, run_id="run", clock=fixed_clock(NOW)).deleted == 1
+    assert check_balance(dsn, run_id="run") == 3
