@@ -204,7 +204,9 @@ def abuse_frame(world: World, emails: pd.Index) -> pd.DataFrame:
 def blacklist_frame(world: World, *, sends: pd.DataFrame, contacts: pd.DataFrame) -> pd.DataFrame:
     """Permanent bounces (category 0), and a few addresses that somebody entered by hand (category 1)."""
     bounced = sends[sends["outcome"] == "hard_bounce"].drop_duplicates("email")
-    by_hand = contacts[(contacts["BLACKLISTED"] == "Y") & (contacts["DATE_UPDATE"] > contacts["DATE_INSERT"])].head(3)
+    # Blacklisted by hand: the only ones whose DATE_UPDATE moved without an answer to a consent request.
+    moved = (contacts["DATE_UPDATE"] > contacts["DATE_INSERT"]) & (contacts["CONSENT_STATUS"] == "N")
+    by_hand = contacts[(contacts["BLACKLISTED"] == "Y") & moved].head(3)
     rows = pd.concat(
         [
             pd.DataFrame({"DATE_INSERT": local(bounced["bounced_at"]), "CATEGORY_ID": 0, "CODE": bounced["email"]}),

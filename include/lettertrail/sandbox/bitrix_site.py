@@ -151,7 +151,8 @@ def _row_count(cursor: Cursor, database: str) -> int:
 
 def _create_users(cursor: Cursor, database: str, *, owner_password: str, reader_password: str) -> None:
     for user, password, rights in ((OWNER, owner_password, "ALL"), (READER, reader_password, "SELECT")):
-        cursor.execute("CREATE OR REPLACE USER %s@'%%' IDENTIFIED BY %s", (user, password))
+        cursor.execute("CREATE USER IF NOT EXISTS %s@'%%'", (user,))
+        cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
         cursor.execute(f"GRANT {rights} ON `{database}`.* TO %s@'%%'", (user,))
 
 
@@ -170,6 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--as-of", type=date.fromisoformat, required=True, help="the day the world ends, YYYY-MM-DD")
+    parser.add_argument("--database", default=DATABASE)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -177,14 +179,21 @@ def main(arguments: list[str] | None = None) -> int:
         load_site(
             world,
             options.mariadb_dsn,
-            owner_password=os.environ.get(OWNER_PASSWORD_VARIABLE, ""),
-            reader_password=os.environ.get(READER_PASSWORD_VARIABLE, ""),
+            owner_password=_from_environment(OWNER_PASSWORD_VARIABLE),
+            reader_password=_from_environment(READER_PASSWORD_VARIABLE),
+            database=options.database,
         )
     except ConfigurationError as error:
         log.error("%s", error)
         return 2
     world.write(options.world_dir)
     return 0
+
+
+def _from_environment(variable: str) -> str:
+    if not os.environ.get(variable):
+        raise ConfigurationError(f"{variable} is not set; it is the password of a user of the sample site")
+    return os.environ[variable]
 
 
 if __name__ == "__main__":

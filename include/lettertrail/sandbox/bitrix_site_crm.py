@@ -108,7 +108,7 @@ def _write_contacts(cursor: Cursor, world: World, rng: np.random.Generator, lead
             "ORIGINATOR_ID": ["" if number % 3 else None for number in range(size)],
             "BIRTHDATE": birthdates,
             "BIRTHDAY_SORT": [
-                1024 if text in (None, ZERO_DATE) else pd.Timestamp(text).dayofyear - 1 for text in birthdates
+                1024 if text in (None, ZERO_DATE) else pd.Timestamp(text).day_of_year - 1 for text in birthdates
             ],
             "HAS_PHONE": "Y",
             "HAS_EMAIL": [None if number % 40 == 0 else "Y" for number in range(size)],

@@ -119,6 +119,8 @@ class MariaDb:
         if not self.datadir.exists():
             self._create()
         _open_the_way_to(self.datadir)
+        for stale in ("mariadb.pid", "mariadb.sock"):
+            (self.datadir / stale).unlink(missing_ok=True)
         port = self._choose_port()
         began = time.monotonic()
         self._process = self._launch(port)
@@ -182,6 +184,10 @@ class MariaDb:
         return str(password)
 
     # --- starting ---
+
+    def is_running(self) -> bool:
+        """Whether the server of this directory is alive, whoever started it."""
+        return self._find_running() is not None
 
     def _find_running(self) -> _Running | None:
         note = self._note()

@@ -29,7 +29,7 @@ def serialize(value: object) -> str:
             text = f's:{len(value.encode())}:"{value}";'
         case Mapping():
             text = _array(list(value.items()))
-        case Sequence():
+        case Sequence() if not isinstance(value, bytes):
             text = _array(list(enumerate(value)))
         case _:
             raise TypeError(f"PHP has no plain form for {type(value).__name__}")
