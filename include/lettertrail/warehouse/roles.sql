@@ -50,6 +50,9 @@ grant select on all tables in schema raw_bitrix, raw_esp, raw_inbox to lettertra
 grant usage on schema marts, segments, ops to lettertrail_sync;
 grant select on all tables in schema marts, segments to lettertrail_sync;
 grant select on all tables in schema ops to lettertrail_sync;
+-- A plan leaves out addresses an account does not have.
+grant usage on schema raw_esp to lettertrail_sync;
+grant select on raw_esp.contacts to lettertrail_sync;
 grant insert, update on ops.sync_runs, ops.sync_records to lettertrail_sync;
 grant insert on ops.sync_calls, ops.quality_checks to lettertrail_sync;
 grant insert, update, delete on ops.acknowledged, ops.segments to lettertrail_sync;
