@@ -9,9 +9,9 @@
 `MariaDb` is also a context manager. A second process may build `MariaDb` on the same directory: `start()` then finds
 the running server and uses it, `stop()` stops it.
 
-Beside the data directory (never in it) lie `<name>.server.json` (0600: port, process id, root password) and
-`<name>.log`. When started as root the server runs as the user `mysql` (or `nobody`), and every parent directory that
-this user cannot pass gets the search bit for others, as the embedded Postgres of the same demo also needs.
+Beside the data directory (never in it) lie `<name>.server.json` (0600: port, process id, root password), `<name>.log`
+and `<name>.tmp`. When started as root the server runs as the user `mysql` (or `nobody`), and every parent directory
+that this user cannot pass gets the search bit for others, as the embedded Postgres of the same demo also needs.
 """
 
 from __future__ import annotations
@@ -203,10 +203,7 @@ class MariaDb:
         self.datadir.parent.mkdir(parents=True, exist_ok=True)
         draft = self.datadir.with_name(f"{self.datadir.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
-        user = _server_user()
-        if user is not None:
-            os.chown(draft, user.pw_uid, user.pw_gid)
+        _make_server_directory(draft)
         _open_the_way_to(draft)
         password = secrets.token_urlsafe(24)
         self._run_once(
@@ -238,12 +235,26 @@ class MariaDb:
 
     def _run_once(self, command: list[str], directory: Path, *, stdin: str | None = None) -> None:
         done = subprocess.run(
-            command, cwd=directory, input=stdin, capture_output=True, text=True, check=False, **_as_server_user()
+            command,
+            cwd=directory,
+            env=self._environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            **_as_server_user(),
         )
         with self.log_path.open("a", encoding="utf-8") as out:
             out.write(done.stdout + done.stderr)
         if done.returncode != 0:
             raise ConfigurationError(f"{command[0]} failed; see {self.log_path.name}: {_tail(self.log_path)}")
+
+    def _environment(self) -> dict[str, str]:
+        """With a TMPDIR of our own: a starting mariadbd deletes every server's temporary tables in its TMPDIR."""
+        temporary = self.datadir.with_name(f"{self.datadir.name}.tmp")
+        if not temporary.exists():
+            _make_server_directory(temporary)
+        return os.environ | {"TMPDIR": str(temporary)}
 
     def _choose_port(self) -> int:
         if self._wanted_port is not None:
@@ -274,6 +285,7 @@ class MariaDb:
             return subprocess.Popen(
                 command,
                 cwd=self.datadir,
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -361,6 +373,13 @@ def _server_user() -> pwd.struct_passwd | None:
         with suppress(KeyError):
             return pwd.getpwnam(name)
     raise ConfigurationError("MariaDB must not run as root, and there is no user mysql or nobody to run it as")
+
+
+def _make_server_directory(directory: Path) -> None:
+    directory.mkdir(mode=0o700)
+    user = _server_user()
+    if user is not None:
+        os.chown(directory, user.pw_uid, user.pw_gid)
 
 
 def _open_the_way_to(directory: Path) -> None:
