@@ -103,6 +103,7 @@ def test_somebody_seen_mailable_after_the_confirmation_is_suppressed_again(wareh
 
     assert result.applied == 1
     assert mailchimp.marked == {"ann@example.com"}
+    assert warehouse.sync_suppressions(mailchimp).planned == 0
 
 
 def test_changed_attributes_are_sent_again(warehouse: Warehouse) -> None:
@@ -118,6 +119,7 @@ def test_changed_attributes_are_sent_again(warehouse: Warehouse) -> None:
 
     assert result.planned == 1
     assert mailchimp.attributes == {"ann@example.com": {"city": "Perm"}, "bob@example.com": {"city": "Omsk"}}
+    assert warehouse.sync_segment(mailchimp).planned == 0
 
 
 def test_attributes_change_nothing_where_nobody_takes_them(warehouse: Warehouse) -> None:
