@@ -16,8 +16,6 @@ PASSWORD = "not-a-secret"
 def test_lettertrail_sync_can_publish_plan_and_push(warehouse: Warehouse) -> None:
     """Everything from publishing to the last ledger row runs as lettertrail_sync."""
     apply_roles(warehouse.dsn, dict.fromkeys(ROLES, PASSWORD))
-    warehouse.execute("grant usage on schema raw_esp to lettertrail_sync")
-    warehouse.execute("grant select on raw_esp.contacts to lettertrail_sync")
     warehouse.suppress("ann@example.com")
     warehouse.contact("ann@example.com")
     warehouse.fill_segment("bob@example.com")
