@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import MySQLdb
+import numpy as np
 import pytest
 from MySQLdb.cursors import Cursor
 
@@ -18,6 +19,7 @@ from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.sandbox import bitrix_site
 from lettertrail.sandbox.bitrix_rows import write_rows
 from lettertrail.sandbox.bitrix_site import Site, load_site
+from lettertrail.sandbox.bitrix_site_sender import sender_frames
 from lettertrail.sandbox.mariadb import MariaDb, connect
 from lettertrail.sandbox.world import World, generate
 
@@ -227,6 +229,8 @@ def test_the_site_says_what_the_world_did(cursor: Cursor, world: World) -> None:
         "WHERE r.STATUS IN ('N', 'E')",
     )
     assert counted == len(bitrix)
+    failed = bitrix["outcome"].isin(["failed", "hard_bounce"]).sum()
+    assert one(cursor, "SELECT COUNT(*) FROM b_sender_posting_recipient WHERE STATUS = 'E'") == failed > 0
     first = bitrix[bitrix["letter"] == 30]["sent_at"].min().tz_convert("Europe/Moscow").tz_localize(None)
     cursor.execute(
         "SELECT MIN(r.DATE_SENT) FROM b_sender_posting_recipient r JOIN b_sender_posting p ON p.ID = r.POSTING_ID "
@@ -243,6 +247,27 @@ def test_the_site_says_what_the_world_did(cursor: Cursor, world: World) -> None:
     assert dict(cursor.fetchall()) == dict(zip(won["deal"], won["amount_base"], strict=True))
     cursor.execute("SELECT ID FROM b_sender_mailing_chain ORDER BY ID")
     assert [row[0] for row in cursor.fetchall()] == list(range(1, 71))
+
+
+def test_the_last_decision_is_in_the_subscription_row() -> None:
+    """Leaving sets the flag to Y, coming back flips it in place to N without moving its date."""
+    world = generate(seed=3, scale=0.1, as_of=AS_OF)
+    frames = sender_frames(world, np.random.default_rng(1), user_of_person=np.zeros(len(world.people) + 1, dtype=int))
+    contact = frames.contacts.set_index("CODE")["ID"]
+    sends = world.sends.merge(world.letters[["letter", "campaign"]], on="letter")
+    left = world.events[world.events["kind"] == "unsubscribe"].merge(sends, on="send")
+    last = left[left["letter"] <= 70].groupby(["campaign", "email"])["occurred_at"].agg(["min", "max"])
+    flips = world.minds[world.minds["how"] != "consent_unflipped"].groupby(["campaign", "email"])["at"].max()
+    rows = frames.subscriptions.set_index(["MAILING_ID", "CONTACT_ID", "IS_UNSUB"])["DATE_INSERT"]
+    came_back = 0
+    for (campaign, email), (first_left, last_left) in zip(last.index, last.to_numpy(), strict=True):
+        is_back = (campaign, email) in flips.index and flips[campaign, email] > last_left
+        came_back += is_back
+        key = (campaign, contact[email], "N" if is_back else "Y")
+        assert rows[key] == first_left.tz_convert("Europe/Moscow").tz_localize(None)
+        if is_back:
+            assert (campaign, contact[email], "Y") not in rows.index
+    assert 0 < came_back < len(last)
 
 
 def test_personalisation_values_have_byte_lengths(cursor: Cursor) -> None:
