@@ -18,6 +18,7 @@ from tests.dbt.world_mailchimp import WorldMailchimp
 from lettertrail.bitrix.catalog import load_catalog
 from lettertrail.bitrix.sql import SqlSource
 from lettertrail.clock import fixed_clock
+from lettertrail.sandbox.bitrix_site import Site
 from lettertrail.sandbox.world import World, generate
 from lettertrail.warehouse.embedded import EmbeddedPostgres
 from lettertrail.warehouse.load import load_table
@@ -48,11 +49,11 @@ def world() -> World:
 
 
 @pytest.fixture(scope="session")
-def loaded_dsn(postgres: EmbeddedPostgres, bitrix_site_small: str, world: World) -> str:
+def loaded_dsn(postgres: EmbeddedPostgres, bitrix_site_small: Site, world: World) -> str:
     """The small world in raw_bitrix and raw_esp, through the real loaders."""
     dsn = postgres.ensure_database("dbt_small_world")
     migrate(dsn)
-    source = SqlSource(bitrix_site_small, ZoneInfo("Europe/Moscow"))
+    source = SqlSource(bitrix_site_small.reader_dsn, ZoneInfo("Europe/Moscow"))
     for entry in load_catalog():
         load_table(source, entry, dsn, run_id="tests", clock=CLOCK)
     load_account(WorldMailchimp(world), dsn, run_id="tests", clock=CLOCK)

@@ -29,9 +29,9 @@ class DbtRun:
 
     @property
     def results(self) -> dict[str, str]:
-        """Status by node name, from run_results.json."""
+        """Status by unique id, from run_results.json."""
         rows = json.loads((self.target / "run_results.json").read_text(encoding="utf-8"))["results"]
-        return {row["unique_id"].split(".")[2]: row["status"] for row in rows}
+        return {row["unique_id"]: row["status"] for row in rows}
 
     @property
     def manifest(self) -> dict[str, Any]:

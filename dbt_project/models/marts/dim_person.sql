@@ -42,9 +42,9 @@ subscribers as (
 
 ),
 
-preferred_emails as (
+contact_emails as (
 
-    select * from {{ ref('int_contact_preferred_emails') }}
+    select * from {{ ref('int_contact_emails_ranked') }}
 
 ),
 
@@ -69,7 +69,6 @@ contacts_ranked as (
         contacts.contact_id,
         contacts.first_name,
         contacts.last_name,
-        preferred_emails.preferred_email,
         row_number() over (
             partition by people_crm_cards.person_id
             order by contacts.contact_id
@@ -78,13 +77,28 @@ contacts_ranked as (
     from people_crm_cards
     inner join contacts
         on people_crm_cards.card_id = contacts.contact_id
-    left join preferred_emails
-        on contacts.contact_id = preferred_emails.contact_id
     where people_crm_cards.card_type = 'contact'
 
 ),
 
--- among addresses without a card, one the person keeps at an ESP comes first
+-- a shared mailbox on a card is not the person's, so it is not among these
+card_emails as (
+
+    select
+        people_emails.email,
+        min(contacts_ranked.contact_rank * 1000 + contact_emails.preference) as preference
+
+    from contacts_ranked
+    inner join contact_emails
+        on contacts_ranked.contact_id = contact_emails.contact_id
+    inner join people_emails
+        on contact_emails.email = people_emails.email
+            and contacts_ranked.person_id = people_emails.person_id
+    group by people_emails.email
+
+),
+
+-- the oldest card's first, then one the person keeps at an ESP
 emails_ranked as (
 
     select
@@ -93,11 +107,18 @@ emails_ranked as (
         row_number() over (
             partition by people_emails.person_id
             order by
-                case when subscribed.email is not null then 1 else 2 end,
+                case
+                    when card_emails.email is not null then 1
+                    when subscribed.email is not null then 2
+                    else 3
+                end,
+                card_emails.preference,
                 people_emails.email
         ) as email_rank
 
     from people_emails
+    left join card_emails
+        on people_emails.email = card_emails.email
     left join (
         select distinct email from subscribers where status = 'subscribed'
     ) as subscribed
@@ -169,7 +190,7 @@ final as (
 
     select
         people.person_id,
-        coalesce(contacts_ranked.preferred_email, emails_ranked.email) as primary_email,
+        emails_ranked.email as primary_email,
         cast(contacts_ranked.contact_id as bigint) as bitrix_contact_id,
         contacts_ranked.first_name,
         contacts_ranked.last_name,

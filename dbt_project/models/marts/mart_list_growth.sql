@@ -22,7 +22,12 @@ contacts as (
 
 preferred_emails as (
 
-    select * from {{ ref('int_contact_preferred_emails') }}
+    select
+        contact_id,
+        email as preferred_email
+
+    from {{ ref('int_contact_emails_ranked') }}
+    where preference = 1
 
 ),
 

@@ -23,9 +23,4 @@ ranked as (
 
 )
 
-select
-    contact_id,
-    email as preferred_email
-
-from ranked
-where preference = 1
+select * from ranked
