@@ -4,10 +4,10 @@ PY := .venv/bin/python
 SCALE ?= 1
 SEED ?= 7
 
-.PHONY: help demo stop clean test lint fmt types lock
+.PHONY: help demo stop clean test lint fmt env sample-env lock
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: ## Install, start everything, run the pipeline through Airflow, show the result (SCALE=1 SEED=7)
 	@scripts/bootstrap run
@@ -26,6 +26,12 @@ test: ## Install what tests need and run all of them
 	@$(PY) -m ruff format --check --quiet include dags plugins tests bench
 	@$(PY) -m mypy
 	@$(PY) -m pytest
+
+env: ## Write .env for docker compose, with random secrets; pushes stay dry runs
+	@python3 scripts/make-env
+
+sample-env: ## Write .env for docker compose with the sample site
+	@python3 scripts/make-env sample
 
 lint: ## Check style and types
 	@scripts/bootstrap dev

@@ -17,12 +17,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, task
-from lettertrail.bitrix.catalog import load_catalog
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import WAREHOUSE_LOADER
 from lettertrail.airflow.assets import RAW_BITRIX
 from lettertrail.airflow.failures import DEFAULT_ARGS
+from lettertrail.bitrix.catalog import load_catalog
 
 
 @dag(
