@@ -112,6 +112,7 @@ def _conversions() -> list[dict[str, Any]]:
             "person_id": "p1",
             "converted_at": AT,
             "amount": amount,
+            "currency": "RUB",
         }
         for conversion, amount in amounts.items()
     ]
@@ -129,8 +130,16 @@ def _credits() -> list[dict[str, Any]]:
     rows = []
     for model, letters in shares.items():
         for letter, part in letters.items():
-            won = {"conversion_id": "deal_won:1", "conversion_type": "deal_won", "amount": part * 1000}
-            lead = {"conversion_id": "lead_created:1", "conversion_type": "lead_created", "amount": None}
+            won = {
+                "conversion_id": "deal_won:1",
+                "conversion_type": "deal_won",
+                "amount": part * 1000,
+            }
+            lead = {
+                "conversion_id": "lead_created:1",
+                "conversion_type": "lead_created",
+                "amount": None,
+            }
             rows += [
                 {
                     **conversion,

@@ -74,7 +74,7 @@ def truth() -> TruthComparison:
 
 @pytest.fixture
 def page(small_dsn: str) -> str:
-    return render(collect(small_dsn, at=AT, currency="RUB"), truth=truth())
+    return render(collect(small_dsn, at=AT), truth=truth())
 
 
 def test_the_page_refers_to_nothing_outside_itself(page: str) -> None:

@@ -52,6 +52,12 @@ subscribers as (
 
 ),
 
+own_opt_outs as (
+
+    select * from {{ ref('stg_ops__own_opt_outs') }}
+
+),
+
 esp_events as (
 
     select * from {{ ref('stg_esp__events') }}
@@ -89,6 +95,27 @@ campaign_unsubscribes as (
     group by
         address_id,
         campaign_id
+
+),
+
+-- an opt-out that we set ourselves would come back as evidence, reach the person's other addresses and outlive its cause
+opted_out_subscribers as (
+
+    select subscribers.*
+    from subscribers
+    left join own_opt_outs
+        on subscribers.esp = own_opt_outs.esp
+            and subscribers.account = own_opt_outs.account
+            and subscribers.email = own_opt_outs.email
+    where subscribers.status = 'cleaned'
+        or (
+            subscribers.status = 'unsubscribed'
+            and (
+                own_opt_outs.email is null
+                -- subscribed again since, and left again
+                or subscribers.changed_at > {{ dbt.dateadd('hour', 24, 'own_opt_outs.confirmed_at') }}
+            )
+        )
 
 ),
 
@@ -201,8 +228,7 @@ evidence as (
         'raw_esp.contacts:' || subscriber_id as evidence,
         coalesce(changed_at, opted_in_at) as evidenced_at,
         changed_at is not null as is_time_known
-    from subscribers
-    where status in ('cleaned', 'unsubscribed')
+    from opted_out_subscribers
 
     union all
 

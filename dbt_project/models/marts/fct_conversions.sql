@@ -1,9 +1,37 @@
-select
-    conversion_id,
-    conversion_type,
-    source_id,
-    person_id,
-    converted_at,
-    amount
+with conversions as (
 
-from {{ ref('int_conversions') }}
+    select * from {{ ref('int_conversions') }}
+
+),
+
+currencies as (
+
+    select * from {{ ref('stg_bitrix__currencies') }}
+
+),
+
+base_currency as (
+
+    select max(currency) as currency
+    from currencies
+    where is_base
+
+),
+
+final as (
+
+    select
+        conversions.conversion_id,
+        conversions.conversion_type,
+        conversions.source_id,
+        conversions.person_id,
+        conversions.converted_at,
+        conversions.amount,
+        base_currency.currency
+
+    from conversions
+    cross join base_currency
+
+)
+
+select * from final

@@ -41,7 +41,8 @@ def build_layer(layer: str, *, callback: Callable[..., None] | None = None) -> D
         ),
         select=[f"path:models/{layer}"],
         vars=settings,
-        dbt_cmd_flags=["--indirect-selection", "buildable"],
+        # Unit tests check the SQL, not the data: they run in the test suite, not every hour.
+        dbt_cmd_flags=["--indirect-selection", "buildable", "--exclude-resource-type", "unit_test"],
         install_deps=False,
         invocation_mode=InvocationMode.DBT_RUNNER,
         emit_datasets=False,

@@ -26,6 +26,7 @@ _WRITES = """
     select count(*) from ops.sync_calls
     join ops.sync_runs using (sync_run_id) where run_id = %s
 """
+CURRENCY = "RUB"  # the sample site's base currency
 _MODELS = {"last_touch": "last touch", "first_touch": "first touch", "linear": "linear", "time_decay": "time decay"}
 
 
@@ -92,13 +93,14 @@ def summary(dsn: str, truth: TruthComparison) -> list[tuple[str, str]]:
 def _confirmed(dsn: str) -> list[tuple[str, str]]:
     rows = _rows(
         dsn,
-        "select destination, account, audience, count(*) from ops.acknowledged group by 1, 2, 3 order by 1, 2, 3",
+        "select destination, account, audience, count(*) from ops.acknowledged "
+        "where value not like '%_refused' group by 1, 2, 3 order by 1, 2, 3",
     )
     return [(f"at {account}", f"{count(number)} confirmed in {audience}") for _, account, audience, number in rows]
 
 
 def _money(amount: Decimal) -> str:
-    return f"{count(int(amount))} RUB"
+    return f"{count(int(amount))} {CURRENCY}"
 
 
 def _row(dsn: str, query: str, *values: object) -> tuple[Any, ...]:

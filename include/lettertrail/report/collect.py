@@ -71,13 +71,12 @@ RECENT_RUNS = 25
 """Pushes listed one by one; the tile counts all of them."""
 
 
-def collect(warehouse_dsn: str, *, at: datetime, currency: str | None = None) -> ReportData:
+def collect(warehouse_dsn: str, *, at: datetime) -> ReportData:
     """Everything the report shows, as of the snapshot in which it is read.
 
     Args:
         warehouse_dsn: libpq URI of a role that may read `marts` and `ops`.
         at: when the report is made (aware); ages are counted back from it.
-        currency: ISO code of the base currency of the marts, shown beside amounts.
 
     Raises:
         ValueError: when `at` carries no time zone.
@@ -93,7 +92,6 @@ def collect(warehouse_dsn: str, *, at: datetime, currency: str | None = None) ->
         reader = _Reader(connection)
         data = ReportData(
             at=at.astimezone(UTC),
-            currency=currency,
             missing=reader.missing,
             headline=_headline(reader),
             letters=_letters(reader),
@@ -106,6 +104,7 @@ def collect(warehouse_dsn: str, *, at: datetime, currency: str | None = None) ->
             sync_runs=_sync_runs(reader),
             loads=_loads(reader),
             quality=_quality(reader),
+            currency=_currency(reader),
         )
     log.info(
         "report: %s letters, %s months of opens, %s pushes, %s tables; %s relations missing",
@@ -116,6 +115,11 @@ def collect(warehouse_dsn: str, *, at: datetime, currency: str | None = None) ->
         len(data.missing),
     )
     return data
+
+
+def _currency(reader: _Reader) -> str | None:
+    rows = reader.rows("select max(currency) as currency from marts.fct_conversions", of=("marts.fct_conversions",))
+    return rows[0]["currency"] if rows else None
 
 
 class _Reader:

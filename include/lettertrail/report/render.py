@@ -125,7 +125,6 @@ def write_report(
     path: Path,
     *,
     at: datetime,
-    currency: str | None = None,
     truth: TruthComparison | None = None,
 ) -> Path:
     """Collects and draws the report and puts it at `path` in one step, so a reader never sees half a page.
@@ -133,7 +132,7 @@ def write_report(
     Raises:
         What `collect` raises; `path` then keeps what it held before.
     """
-    page = render(collect(warehouse_dsn, at=at, currency=currency), truth=truth)
+    page = render(collect(warehouse_dsn, at=at), truth=truth)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -45,6 +45,9 @@ grant select on ops.sync_runs, ops.sync_records to lettertrail_loader;
 -- lettertrail_dbt: reads raw_*, owns its own schemas.
 grant usage on schema raw_bitrix, raw_esp, raw_inbox to lettertrail_dbt;
 grant select on all tables in schema raw_bitrix, raw_esp, raw_inbox to lettertrail_dbt;
+-- Which opt-outs are our own doing: they are no evidence.
+grant usage on schema ops to lettertrail_dbt;
+grant select on ops.acknowledged to lettertrail_dbt;
 
 -- lettertrail_sync: reads what is to be sent, keeps the sync ledger.
 grant usage on schema marts, segments, ops to lettertrail_sync;

@@ -1,0 +1,21 @@
+with source as (
+
+    select * from {{ source('bitrix', 'b_catalog_currency') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        trim(currency) as currency,
+
+        -- booleans
+        base = 'Y' as is_base
+
+    from source
+    where _deleted_at is null
+
+)
+
+select * from renamed
