@@ -1,0 +1,202 @@
+"""The three promises of the design: an ESP, a segment and a Bitrix table are each one new thing in one place.
+
+Each test drops that one thing into a copy of the house and asks the copy, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from tests.dbt.dbt_runs import dbt
+from tests.source_site import NOW, ZONE
+
+from lettertrail.bitrix.catalog import load_catalog
+from lettertrail.bitrix.sql import SqlSource
+from lettertrail.clock import fixed_clock
+from lettertrail.settings import BITRIX_SOURCES_FILE, DBT_PROJECT_DIR, PROJECT_ROOT
+from lettertrail.warehouse.load import load_table
+
+if TYPE_CHECKING:
+    from lettertrail.sandbox.bitrix_site import Site as BitrixSite
+
+ADAPTER = '''"""A service that knows nobody."""
+
+from lettertrail.esps.port import Esp
+from lettertrail.http import RestClient
+
+
+class FifthMail(Esp):
+    name = "fifthmail"
+
+    @classmethod
+    def connect(cls, connection, *, clock):
+        api = RestClient("https://fifthmail.example", service=cls.name, hosts=["fifthmail.example"])
+        return cls(account=connection.conn_id, api=api, options=connection.extra, clock=clock)
+
+    def check(self): return iter(())
+    def campaigns(self, since): return iter(())
+    def contacts(self, since): return iter(())
+    def events(self, since): return iter(())
+    def suppressed(self): return iter(())
+    def suppress(self, records): return iter(())
+    def members(self, audience): return iter(())
+    def add_members(self, audience, records): return iter(())
+    def remove_members(self, audience, records): return iter(())
+'''
+SEGMENT = """{{ config(meta = {'push': {'to': ['mailchimp'], 'mode': 'upsert', 'max_removed_pct': 5}}) }}
+
+select
+    primary_email as email,
+    person_id
+
+from {{ ref('dim_person') }}
+where primary_email is not null
+"""
+TABLE = """
+      - name: b_crm_company
+        description: One row per company.
+        config:
+          loaded_at_field: _loaded_at
+          meta:
+            extract:
+              strategy: modified
+              key: [id]
+              cursor: date_modify
+              why: Every save of a company moves date_modify.
+"""
+READ_DAGS = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+import lettertrail
+from lettertrail import esps
+bag = DagBag("dags")
+assert bag.import_errors == {}, bag.import_errors
+json.dump({
+    "package": lettertrail.__file__,
+    "esps": esps.names(),
+    "adapters": {name: esps.load(name).__name__ for name in esps.names()},
+    "tasks": {dag.dag_id: sorted(dag.task_ids) for dag in bag.dags.values()},
+    "starts": {dag.dag_id: repr(dag.timetable.asset_condition) for dag in bag.dags.values()},
+}, sys.stdout)
+"""
+PUBLISH_AND_LIST = """
+import json, sys
+from datetime import datetime, UTC
+from pathlib import Path
+from lettertrail.airflow.connections import warehouse_dsn
+from lettertrail.airflow.tasks import list_segment_syncs
+from lettertrail.audiences.segments import publish
+manifest = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+publish(manifest, warehouse_dsn("warehouse_sync"), at=datetime(2026, 11, 1, tzinfo=UTC))
+json.dump(list_segment_syncs(), sys.stdout)
+"""
+
+
+@dataclass(frozen=True)
+class House:
+    """A copy of what is deployed: DAGs, plugins, package and dbt project."""
+
+    root: Path
+
+    def ask(self, code: str, *arguments: str, **environment: str) -> Any:
+        """Runs Python in the copy; gives the JSON it prints last."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("LETTERTRAIL_", "AIRFLOW"))}
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=self.root,
+            env={
+                **ours,
+                "PYTHONPATH": str(self.root / "include"),
+                "AIRFLOW_HOME": str(self.root / "airflow"),
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """The copy, as it is in the repository."""
+    left_behind = shutil.ignore_patterns("__pycache__", "target", "logs", ".user.yml")
+    for name in ("dags", "plugins", "include", DBT_PROJECT_DIR.name):
+        shutil.copytree(PROJECT_ROOT / name, tmp_path / "house" / name, ignore=left_behind)
+    return House(tmp_path / "house")
+
+
+def test_an_esp_is_one_file(house: House) -> None:
+    """It is listed, copied by a DAG of its own, waited for by the build, and told whom not to write to."""
+    (house.root / "include/lettertrail/esps/fifthmail.py").write_text(ADAPTER, encoding="utf-8")
+    found = house.ask(READ_DAGS)
+    assert Path(found["package"]).is_relative_to(house.root)
+    assert "fifthmail" in found["esps"]
+    assert found["adapters"]["fifthmail"] == "FifthMail"
+    assert found["tasks"]["ingest_fifthmail"] == ["check_ledger", "load_account"]
+    assert "suppress_fifthmail" in found["tasks"]["sync_suppressions"]
+    assert "raw_esp__fifthmail" in found["starts"]["build_marts"]
+
+
+def test_a_segment_is_one_file(house: House, warehouse_dsn: str, tmp_path: Path) -> None:
+    """dbt's manifest carries it, publishing finds it there, and the push is mapped over it.
+
+    That it also builds, and where, is tested in tests/dbt.
+    """
+    project = house.root / DBT_PROJECT_DIR.name
+    (project / "models/segments/seg_xyz.sql").write_text(SEGMENT, encoding="utf-8")
+    parsed = dbt("parse", dsn=warehouse_dsn, work_dir=tmp_path, project=project)
+    assert parsed.returncode == 0, parsed.output[-3000:]
+    with psycopg.connect(warehouse_dsn) as connection:
+        connection.execute("create schema segments")
+        for name in ("seg_xyz", "seg_inactive_90d"):
+            connection.execute(f"create table segments.{name} (email text, person_id text, city text)")
+    manifest = str(parsed.target / "manifest.json")
+    listed = house.ask(PUBLISH_AND_LIST, manifest, AIRFLOW_CONN_WAREHOUSE_SYNC=warehouse_dsn)
+    assert {"segment": "seg_xyz", "conn_id": "mailchimp"} in listed
+    with psycopg.connect(warehouse_dsn) as connection:
+        (stored,) = connection.execute("select config from ops.segments where name = 'seg_xyz'").fetchall()
+    assert stored[0]["mode"] == "upsert"
+    assert stored[0]["audience"] == "xyz"
+    assert stored[0]["attributes"] == ["city"]
+
+
+def test_a_bitrix_table_is_one_entry(house: House, bitrix_site_small: BitrixSite, warehouse_dsn: str) -> None:
+    """The catalogue reads it, the copying DAG has a task for it, and the copy is the table."""
+    assert "b_crm_company" not in {entry.name for entry in load_catalog()}
+    sources = house.root / BITRIX_SOURCES_FILE.relative_to(PROJECT_ROOT)
+    with sources.open("a", encoding="utf-8") as file:
+        file.write(TABLE)
+    assert "load_b_crm_company" in house.ask(READ_DAGS)["tasks"]["ingest_bitrix"]
+
+    entry = next(entry for entry in load_catalog(sources) if entry.name == "b_crm_company")
+    source = SqlSource(bitrix_site_small.reader_dsn, ZONE)
+    result = load_table(source, entry, warehouse_dsn, run_id="promise", clock=fixed_clock(NOW))
+    with psycopg.connect(warehouse_dsn) as connection:
+        copied = connection.execute("select id, title from raw_bitrix.b_crm_company order by id").fetchall()
+    assert copied == companies(bitrix_site_small)
+    assert result.inserted == len(copied) > 0
+
+
+def companies(site: BitrixSite) -> list[tuple[Any, ...]]:
+    """The table as the site has it, by another driver."""
+    from lettertrail.sandbox.mariadb import connect  # noqa: PLC0415  # most tests need no MariaDB client
+
+    connection = connect(site.owner_dsn)
+    try:
+        cursor = connection.cursor()
+        cursor.execute("select ID, TITLE from b_crm_company order by ID")
+        return list(cursor.fetchall())
+    finally:
+        connection.close()
