@@ -548,10 +548,17 @@ def _evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
     for row in raw.rows("raw_bitrix.b_main_mail_blacklist", gone=True):
         state = "hard_bounce" if row["category_id"] == 0 else "unsubscribed"
         yield email(row["code"]), state, utc(row["date_insert"])
+    left_at: dict[tuple[str, ...], datetime] = {}
+    for row in raw.rows("raw_esp.events", gone=True):
+        is_hard = row["event_type"] == "bounced" and row["bounce_kind"] == "hard"
+        if is_hard or row["event_type"] in ("unsubscribed", "complained"):
+            key = (row["esp"], row["account"], email(row["email"]), "cleaned" if is_hard else "unsubscribed")
+            left_at[key] = max(row["occurred_at"], left_at.get(key, row["occurred_at"]))
     for row in raw.rows("raw_esp.contacts", gone=True):
         if row["status"] in ("cleaned", "unsubscribed"):
             state = "hard_bounce" if row["status"] == "cleaned" else "unsubscribed"
-            yield email(row["email"]), state, row["changed_at"]
+            key = (row["esp"], row["account"], email(row["email"]), row["status"])
+            yield email(row["email"]), state, left_at.get(key)
     for row in raw.rows("raw_esp.events", gone=True):
         if row["event_type"] == "complained":
             yield email(row["email"]), "complaint", row["occurred_at"]

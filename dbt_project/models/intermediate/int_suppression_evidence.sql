@@ -119,6 +119,23 @@ opted_out_subscribers as (
 
 ),
 
+-- an ESP dates a contact by its last change of any kind, also one of ours; only the event says when the person left
+last_departures as (
+
+    select
+        esp,
+        account,
+        email,
+        case event_type when 'bounced' then 'cleaned' else 'unsubscribed' end as status,
+        max(occurred_at) as left_at
+
+    from esp_events
+    where event_type in ('unsubscribed', 'complained')
+        or (event_type = 'bounced' and bounce_kind = 'hard')
+    group by 1, 2, 3, 4
+
+),
+
 abused_addresses as (
 
     select distinct addresses.address_id
@@ -222,13 +239,22 @@ evidence as (
     union all
 
     select
-        email,
-        case status when 'cleaned' then 'hard_bounce' else 'unsubscribed' end as state,
-        esp as source,
-        'raw_esp.contacts:' || subscriber_id as evidence,
-        coalesce(changed_at, opted_in_at) as evidenced_at,
-        changed_at is not null as is_time_known
+        opted_out_subscribers.email,
+        case opted_out_subscribers.status when 'cleaned' then 'hard_bounce' else 'unsubscribed' end as state,
+        opted_out_subscribers.esp as source,
+        'raw_esp.contacts:' || opted_out_subscribers.subscriber_id as evidence,
+        coalesce(
+            last_departures.left_at,
+            opted_out_subscribers.changed_at,
+            opted_out_subscribers.opted_in_at
+        ) as evidenced_at,
+        last_departures.left_at is not null as is_time_known
     from opted_out_subscribers
+    left join last_departures
+        on opted_out_subscribers.esp = last_departures.esp
+            and opted_out_subscribers.account = last_departures.account
+            and opted_out_subscribers.email = last_departures.email
+            and opted_out_subscribers.status = last_departures.status
 
     union all
 

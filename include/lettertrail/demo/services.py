@@ -18,7 +18,7 @@ from lettertrail.demo.pipeline import INGEST, LEGS
 from lettertrail.demo.processes import Program, Supervisor
 from lettertrail.demo.progress import Step, count, step
 from lettertrail.errors import ApiError, ConfigurationError
-from lettertrail.http import RestClient
+from lettertrail.http import RestClient, RetryPolicy
 from lettertrail.sandbox.bitrix_site import DATABASE as SITE_DATABASE
 from lettertrail.sandbox.bitrix_site import OWNER as SITE_OWNER
 from lettertrail.sandbox.bitrix_site import READER as SITE_READER
@@ -222,7 +222,8 @@ class Services:
             raise ConfigurationError(f"Airflow's database could not be prepared; see {log}")
 
     def _wait_for(self, program: str, base_url: str, path: str, current: Step) -> None:
-        client = RestClient(base_url, service=program, allowed_hosts=[base_url.partition("://")[2]])
+        hosts = [base_url.partition("://")[2]]
+        client = RestClient(base_url, service=program, allowed_hosts=hosts, retry=RetryPolicy(attempts=1))
 
         def answers() -> bool:
             self.supervisor.require(program)

