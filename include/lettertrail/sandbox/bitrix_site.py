@@ -12,8 +12,7 @@ same world is left as it is.
 
 As a program (the server may be on another host):
 
-    python -m lettertrail.sandbox.bitrix_site --mariadb-dsn mysql://root:…@mariadb:3306/ --world-dir world \\
-        --seed 7 --scale 1 --as-of 2026-11-01
+    SANDBOX_MARIADB_DSN=mysql://root:…@mariadb:3306/ python -m lettertrail.sandbox.bitrix_site --world-dir world
 
 with the users' passwords in SANDBOX_BITRIX_DB_PASSWORD and SANDBOX_READER_DB_PASSWORD.
 """
@@ -21,12 +20,13 @@ with the users' passwords in SANDBOX_BITRIX_DB_PASSWORD and SANDBOX_READER_DB_PA
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 import time
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 DATABASE = "sitemanager"
 OWNER, READER = "bitrix", "lettertrail"
+DSN_VARIABLE = "SANDBOX_MARIADB_DSN"
 OWNER_PASSWORD_VARIABLE = "SANDBOX_BITRIX_DB_PASSWORD"  # noqa: S105 — a variable's name
 READER_PASSWORD_VARIABLE = "SANDBOX_READER_DB_PASSWORD"  # noqa: S105 — a variable's name
 MARK = "LetterTrail sample site"
@@ -161,21 +162,41 @@ def _dsn_like(root_dsn: str, user: str, password: str, database: str) -> str:
     return make_dsn(user, password, host=parts.hostname or "127.0.0.1", port=parts.port or 3306, database=database)
 
 
+def _former_end(world_dir: Path) -> date | None:
+    """The day the world in that directory ends, so that a restart finds the same world."""
+    try:
+        return date.fromisoformat(json.loads((world_dir / "world.json").read_text(encoding="utf-8"))["as_of"])
+    except FileNotFoundError:
+        return None
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; gives the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lettertrail.sandbox.bitrix_site", description="Load a sample site."
     )
-    parser.add_argument("--mariadb-dsn", required=True, help="mysql://root:password@host:port/")
+    parser.add_argument(
+        "--mariadb-dsn",
+        default=os.environ.get(DSN_VARIABLE),
+        help=f"mysql://root:password@host:port/ (or {DSN_VARIABLE})",
+    )
     parser.add_argument("--world-dir", required=True, type=Path, help="where world.json and truth.json go")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--as-of", type=date.fromisoformat, required=True, help="the day the world ends, YYYY-MM-DD")
+    parser.add_argument(
+        "--as-of", type=date.fromisoformat, help="the day the world ends, YYYY-MM-DD (default: as before, else today)"
+    )
     parser.add_argument("--database", default=DATABASE)
     options = parser.parse_args(arguments)
+    if not options.mariadb_dsn:
+        parser.error(f"no server: give --mariadb-dsn or set {DSN_VARIABLE}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        world = generate(options.seed, options.scale, options.as_of)
+        world = generate(options.seed, options.scale, options.as_of or _former_end(options.world_dir) or _today())
         load_site(
             world,
             options.mariadb_dsn,
