@@ -22,8 +22,8 @@ clean: stop ## Stop, and remove the demo's data
 
 test: ## Install what tests need and run all of them
 	@scripts/bootstrap dev
-	@$(PY) -m ruff check include dags plugins tests bench
-	@$(PY) -m ruff format --check --quiet include dags plugins tests bench
+	@$(PY) -m ruff check include dags plugins tests
+	@$(PY) -m ruff format --check --quiet include dags plugins tests
 	@$(PY) -m mypy
 	@$(PY) -m pytest
 
@@ -35,13 +35,13 @@ sample-env: ## Write .env for docker compose with the sample site
 
 lint: ## Check style and types
 	@scripts/bootstrap dev
-	@$(PY) -m ruff check include dags plugins tests bench
+	@$(PY) -m ruff check include dags plugins tests
 	@$(PY) -m mypy
 
 fmt: ## Format the code
 	@scripts/bootstrap dev
-	@$(PY) -m ruff format include dags plugins tests bench
-	@$(PY) -m ruff check --fix include dags plugins tests bench
+	@$(PY) -m ruff format include dags plugins tests
+	@$(PY) -m ruff check --fix include dags plugins tests
 
 lock: ## Pin and hash the requirements anew
 	@scripts/bootstrap dev
