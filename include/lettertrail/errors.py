@@ -30,9 +30,7 @@ class ConfigurationError(LetterTrailError):
 class ApiError(LetterTrailError):
     """An outside service answered with an error, or did not answer."""
 
-    def __init__(
-        self, service: str, message: str, *, status: int | None = None, code: str | None = None
-    ) -> None:
+    def __init__(self, service: str, message: str, *, status: int | None = None, code: str | None = None) -> None:
         self.service = service
         self.status = status
         self.code = code
