@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-import adbc_driver_manager
-import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
@@ -124,6 +122,10 @@ def land_many(
         SourceError: the source broke off.
         ContractError: rows do not fit their columns.
     """
+    # Here and not above: its import costs as much as loading a small table, and most loads never need it.
+    import adbc_driver_manager  # noqa: PLC0415
+    import adbc_driver_postgresql.dbapi  # noqa: PLC0415
+
     name = f"landing_{target.table}"
     landing = landing_of(target)
     drop(connection, target)
