@@ -133,8 +133,9 @@ def _running(layout: Layout, config: DemoConfig) -> frozenset[str]:
     if services is None:
         return frozenset()
     running = set()
-    if services.supervisor.is_running("api-server"):
-        running.add("airflow")
+    for program, port in (("api-server", "airflow"), ("scheduler", "worker_logs"), ("triggerer", "trigger_logs")):
+        if services.supervisor.is_running(program):
+            running.add(port)
     if services.supervisor.is_running("sandbox"):
         running.update({"mailchimp", "bitrix24"})
     if services.postgres.is_running():

@@ -11,7 +11,15 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-PREFERRED_PORTS = {"airflow": 8080, "warehouse": 5433, "bitrix": 3307, "mailchimp": 8091, "bitrix24": 8092}
+PREFERRED_PORTS = {
+    "airflow": 8080,
+    "worker_logs": 8793,
+    "trigger_logs": 8794,
+    "warehouse": 5433,
+    "bitrix": 3307,
+    "mailchimp": 8091,
+    "bitrix24": 8092,
+}
 WAREHOUSE_ROLES = ("loader", "dbt", "sync", "reader")
 
 

@@ -197,6 +197,9 @@ class Services:
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API__SECRET_KEY": secrets["api"],
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets["jwt"],
+            # Two Airflows on one machine would otherwise fight for the ports their log servers listen on.
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["worker_logs"]),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["trigger_logs"]),
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
             # A killed scheduler's tasks are taken up again within a minute or so, not after the usual five.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
