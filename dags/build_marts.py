@@ -9,7 +9,7 @@ that one silent service cannot stop the figures of the others.
 
 **Who cares.** Analysts and dashboards (`marts`), and `sync_suppressions`.
 
-**If it fails.** A door: open Data Docs (`<state dir>/gx/uncommitted/data_docs/local_site/index.html`) or
+**If it fails.** A door: open Data Docs (`<state dir>/gx/<door>/index.html`) or
 `ops.quality_checks`. A dbt test: the task's log ends with the failing test; its compiled SQL shows the rows.
 """
 

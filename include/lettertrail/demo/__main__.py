@@ -102,7 +102,8 @@ def _run(api: AirflowApi, dsn: str, layout: Layout, *, truth_file: Path) -> None
     for name, value in summary(dsn, truth):
         print(f"  {name:<14} {value}".rstrip())
     print(f"\n  report         file://{layout.report}")
-    print(f"  data docs      file://{layout.data_docs}")
+    for number, docs in enumerate(sorted(layout.data_docs.glob("*/index.html"))):
+        print(f"  {'' if number else 'data docs':<14} file://{docs}")
 
 
 def _needed(variable: str) -> str:
