@@ -32,6 +32,7 @@ class Supervisor:
     def __init__(self, run_dir: Path, log_dir: Path) -> None:
         self._run_dir = run_dir
         self._log_dir = log_dir
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def log_path(self, name: str) -> Path:
         """Where the program's output goes."""
@@ -54,6 +55,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._children[program.name] = process
         record = {"pid": process.pid, "started": _start_time(process.pid)}
         self._pid_file(program.name).write_text(json.dumps(record), encoding="utf-8")
         return True
@@ -80,7 +82,7 @@ class Supervisor:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        while _start_time(pid) is not None and time.monotonic() < deadline:
+        while self.is_running(name) and time.monotonic() < deadline:
             time.sleep(0.1)
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
@@ -91,6 +93,8 @@ class Supervisor:
         return self._run_dir / f"{name}.pid"
 
     def _pid(self, name: str) -> int | None:
+        if name in self._children:
+            self._children[name].poll()  # a child that has ended stays in the process table until it is asked after
         try:
             record = json.loads(self._pid_file(name).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -101,8 +105,6 @@ class Supervisor:
 
 def _start_time(pid: int) -> int | None:
     """Clock ticks since boot at which the process began (proc(5), field 22); None when it is gone or a zombie."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except (FileNotFoundError, ProcessLookupError):

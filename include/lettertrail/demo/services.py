@@ -132,12 +132,10 @@ class Services:
     def stop(self) -> list[str]:
         """Stops everything, last started first; returns what was running."""
         stopped = [name for name in (*reversed(AIRFLOW_PROGRAMS), "sandbox") if self.supervisor.stop(name)]
-        if self.layout.mariadb.exists():
-            self.mariadb.stop()
-            stopped.append("MariaDB")
-        if self.layout.postgres.exists():
-            self.postgres.stop()
-            stopped.append("PostgreSQL")
+        for name, server in (("MariaDB", self.mariadb), ("PostgreSQL", self.postgres)):
+            if server.is_running():
+                server.stop()
+                stopped.append(name)
         return stopped
 
     def warehouse_dsn(self) -> str:
