@@ -31,6 +31,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False \
     AIRFLOW__COSMOS__ENABLE_TELEMETRY=False \
+    AIRFLOW__COSMOS__CACHE_DIR=/var/lib/airflow/cosmos \
     DBT_SEND_ANONYMOUS_USAGE_STATS=False
 USER lettertrail
 WORKDIR /opt/lettertrail

@@ -205,6 +205,8 @@ class Services:
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+            # Not in the shared /tmp, where another user's cache would be in the way.
+            "AIRFLOW__COSMOS__CACHE_DIR": str(self.layout.airflow / "cosmos"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
             "DO_NOT_TRACK": "1",
         }
