@@ -1,0 +1,365 @@
+"""The whole pipeline, for real: sample site and Mailchimp → Airflow → warehouse → marts → Mailchimp and Bitrix.
+
+Run as a user runs it, once; then again until nothing changes, with the scheduler killed on the way. What came out is
+compared with the site's and the service's own stores, not with what the pipeline says about itself.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import Demo, Run
+
+from lettertrail.bitrix.catalog import load_catalog
+from lettertrail.demo.airflow_api import DagRun
+from lettertrail.demo.services import DAGS
+from lettertrail.sandbox.world import generate
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(1200),
+    # The services outlive the object that started them, on purpose.
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]
+
+ADDRESS = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
+# Two addresses on one CRM card are one person; an address that many share is nobody's.
+LETTERS_IN_THE_SITE = """
+    with owners as (
+        select lower(trim(VALUE)) as email, min(ELEMENT_ID) as card
+        from b_crm_field_multi where ENTITY_ID = 'CONTACT' and TYPE_ID = 'EMAIL'
+        group by lower(trim(VALUE)) having count(distinct ELEMENT_ID) <= 3
+    ),
+    recipients as (
+        select r.ID, r.STATUS, p.MAILING_CHAIN_ID, coalesce(concat('card ', owners.card), address.CODE) as person
+        from b_sender_posting_recipient r
+        join b_sender_posting p on p.ID = r.POSTING_ID
+        join b_sender_contact address on address.ID = r.CONTACT_ID
+        left join owners on owners.email = lower(trim(address.CODE))
+        where r.STATUS in ('N', 'E')
+    )
+    select
+        concat('bitrix:', chain.ID),
+        count(r.ID),
+        sum(r.STATUS = 'N'),
+        count(distinct if(r.STATUS = 'N' and opened.RECIPIENT_ID is not null, r.person, null)),
+        count(distinct if(r.STATUS = 'N' and clicked.RECIPIENT_ID is not null, r.person, null)),
+        count(distinct if(r.STATUS = 'N' and unsub.RECIPIENT_ID is not null, r.person, null))
+    from b_sender_mailing_chain chain
+    join recipients r on r.MAILING_CHAIN_ID = chain.ID
+    left join (select distinct RECIPIENT_ID from b_sender_posting_read) opened on opened.RECIPIENT_ID = r.ID
+    left join (select distinct RECIPIENT_ID from b_sender_posting_click) clicked on clicked.RECIPIENT_ID = r.ID
+    left join (select distinct RECIPIENT_ID from b_sender_posting_unsub) unsub on unsub.RECIPIENT_ID = r.ID
+    where chain.MESSAGE_CODE = 'mail'
+    group by chain.ID
+"""
+LETTERS_IN_THE_MART = """
+    select letter_id, attempted_count, sent_count, opened_count, clicked_count, unsubscribed_count
+    from marts.mart_letter_performance where source = 'bitrix'
+"""
+FIGURES = {
+    "letters": "select * from marts.mart_letter_performance order by letter_id",
+    "credits": "select * from marts.fct_attribution_credits order by credit_id",
+    "suppressed": "select email, state from marts.dim_suppression order by email",
+    "people": "select person_id, primary_email from marts.dim_person order by person_id",
+}
+STRANGER_STATUS = "Q"
+Figures = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the site and Mailchimp held before the pipeline ran for the first time."""
+
+    rows: dict[str, int]
+    refusing: frozenset[str]
+    """Ids of Mailchimp members that are unsubscribed or cleaned."""
+
+
+def rows_in_the_site(demo: Demo) -> dict[str, int]:
+    """Rows per table of the catalog."""
+    return {entry.name: demo.site(f"select count(*) from {entry.name}")[0][0] for entry in load_catalog()}
+
+
+def rows_in_raw(demo: Demo) -> dict[str, int]:
+    """Rows per copied table that are not marked as gone."""
+    return {
+        entry.name: demo.warehouse(f"select count(*) from raw_bitrix.{entry.name} where _deleted_at is null")[0][0]
+        for entry in load_catalog()
+    }
+
+
+def ended(demo: Demo, run: DagRun) -> DagRun:
+    """The run once it has ended."""
+    wait_for(lambda: demo.api.run(run.dag_id, run.run_id).ended_at is not None, seconds=400, what=f"{run} goes on")
+    return demo.api.run(run.dag_id, run.run_id)
+
+
+def figures(demo: Demo) -> Figures:
+    """What analysts read."""
+    return {name: demo.warehouse(query) for name, query in FIGURES.items()}
+
+
+def wait_for(holds: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Returns as soon as it holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def before(demo: Demo) -> Before:
+    """Counted before anything ran."""
+    refusing = demo.mailchimp("select id from members where status in ('unsubscribed', 'cleaned')")
+    return Before(rows_in_the_site(demo), frozenset(row[0] for row in refusing))
+
+
+@pytest.fixture(scope="module")
+def first(demo: Demo, before: Before) -> Run:
+    """The first run of everything."""
+    return demo.run()
+
+
+@pytest.fixture(scope="module")
+def figures_of_first(demo: Demo, first: Run) -> Figures:
+    """What analysts read after the first run."""
+    return figures(demo)
+
+
+@pytest.fixture(scope="module")
+def killed(demo: Demo, figures_of_first: Figures) -> DagRun:
+    """A second ingest_bitrix, which copies everything anew; the scheduler dies with it and is started again."""
+    forget_the_copy(demo)
+    run = demo.api.trigger("ingest_bitrix")
+    states = f"select state from task_instance where run_id = '{run.run_id}' and dag_id = 'ingest_bitrix'"
+    wait_for(
+        lambda: {("running",), ("success",)} <= set(demo.airflow_database(states)),
+        seconds=120,
+        what="ingest_bitrix did not get going",
+    )
+    demo.kill("scheduler")
+    demo.services.start_airflow()
+    return ended(demo, run)
+
+
+def forget_the_copy(demo: Demo) -> None:
+    """Empties raw_bitrix and what the ledger remembers of it."""
+    tables = ", ".join(f"raw_bitrix.{entry.name}" for entry in load_catalog())
+    demo.warehouse(f"truncate {tables}")
+    demo.warehouse("delete from ops.cursors where target like 'raw\\_bitrix.%'")
+
+
+@pytest.fixture(scope="module")
+def quiet(demo: Demo, killed: DagRun) -> Run:
+    """Runs until a run writes nothing; gives that one."""
+    run = demo.run()
+    return demo.run() if run.writes else run
+
+
+def test_every_leg_succeeds(first: Run) -> None:
+    """All DAGs ran through the scheduler, started by each other's assets."""
+    assert first.legs.keys() == DAGS
+    assert {leg.state for leg in first.legs.values()} == {"success"}
+
+
+def test_the_ledger_balances(demo: Demo, first: Run) -> None:
+    """Every row read and every record planned has exactly one outcome, and the outcomes are what the tables hold."""
+    assert demo.warehouse("select count(*) > 25 from ops.loads") == [(True,)]
+    assert demo.warehouse("select * from ops.loads where read <> inserted + updated + unchanged + quarantined") == []
+    assert demo.warehouse("select * from ops.sync_runs where finished_at is null or brake_reason is not null") == []
+    sums = "applied + already_ok + rejected + retry_pending + held"
+    assert demo.warehouse("select count(*) >= 3 from ops.sync_runs") == [(True,)]
+    assert demo.warehouse(f"select * from ops.sync_runs where planned <> {sums}") == []
+    recorded = """
+        select s.sync_run_id from ops.sync_runs s left join ops.sync_records r using (sync_run_id)
+        group by s.sync_run_id
+        having s.planned <> count(r) or s.applied <> count(r) filter (where r.outcome = 'applied')
+    """
+    assert demo.warehouse(recorded) == []
+
+
+def test_the_copy_is_the_source(demo: Demo, before: Before, first: Run) -> None:
+    """As many rows in raw_bitrix and raw_esp as the site and Mailchimp had."""
+    copied = dict(
+        demo.warehouse(
+            "select split_part(target, '.', 2), sum(inserted)::int from ops.loads where run_id = %s group by 1",
+            first.legs["ingest_bitrix"].label,
+        )
+    )
+    assert copied == before.rows
+    assert before.rows["b_sender_posting_recipient"] > 5000
+    held = {table: demo.warehouse(f"select count(*) from raw_esp.{table}")[0][0] for table in ("campaigns", "contacts")}
+    assert held["campaigns"] == demo.mailchimp("select count(*) from campaigns")[0][0] > 5
+    assert held["contacts"] == demo.mailchimp("select count(*) from members")[0][0] > 100
+
+
+def test_letters_are_counted_as_the_site_counts(demo: Demo, first: Run) -> None:
+    """Attempted, sent, unique openers, clickers and leavers of each letter equal a query on the site's database."""
+    wanted = {row[0]: tuple(int(number) for number in row[1:]) for row in demo.site(LETTERS_IN_THE_SITE)}
+    found = {row[0]: row[1:] for row in demo.warehouse(LETTERS_IN_THE_MART)}
+    assert len(wanted) == 70
+    assert all(sum(column) > 0 for column in zip(*wanted.values(), strict=True))
+    assert found == wanted
+
+
+def test_conversions_are_those_of_the_crm(demo: Demo, first: Run) -> None:
+    """One conversion per lead and per won deal, worth what the CRM says."""
+    leads = demo.site("select count(*), sum(OPPORTUNITY_ACCOUNT) from b_crm_lead")[0]
+    won = demo.site(
+        "select count(*), sum(OPPORTUNITY_ACCOUNT) from b_crm_deal where STAGE_SEMANTIC_ID = 'S' and IS_RECURRING = 'N'"
+    )[0]
+    found = demo.warehouse("select count(*)::int, sum(amount) from marts.fct_conversions group by conversion_type")
+    assert set(found) == {leads, won}
+    assert won[0] > 10
+
+
+def test_credits_sum_to_one_and_to_the_amount(demo: Demo, first: Run) -> None:
+    """Exactly, for every conversion and model; and some of it went to letters."""
+    sums = """
+        select conversions.conversion_id, models.model
+        from marts.fct_conversions as conversions
+        cross join (values ('last_touch'), ('first_touch'), ('linear'), ('time_decay')) as models (model)
+        left join marts.fct_attribution_credits as credits
+            on credits.conversion_id = conversions.conversion_id and credits.model = models.model
+        group by conversions.conversion_id, models.model, conversions.amount
+        having sum(credits.credit) is distinct from 1
+            or coalesce(sum(credits.amount), 0) <> coalesce(conversions.amount, 0)
+    """
+    assert demo.warehouse(sums) == []
+    credited = "select count(*) > 10 from marts.fct_attribution_credits where letter_id is not null"
+    assert demo.warehouse(credited) == [(True,)]
+
+
+def test_nobody_suppressed_is_subscribed(demo: Demo, first: Run) -> None:
+    """Mailchimp refuses every address of dim_suppression that it has, and some of them only since the push."""
+    suppressed = {row[0] for row in demo.warehouse("select email from marts.dim_suppression")}
+    members = dict(demo.mailchimp("select lower(trim(email_address)), status from members"))
+    both = suppressed & members.keys()
+    assert len(both) > 10
+    assert {members[address] for address in both} <= {"unsubscribed", "cleaned", "archived"}
+    assert len(first.writes) > 0
+
+
+def test_nobody_was_resubscribed(demo: Demo, before: Before, first: Run) -> None:
+    """Whoever was unsubscribed or cleaned before the push still is."""
+    refusing = demo.mailchimp("select id from members where status in ('unsubscribed', 'cleaned')")
+    after = {row[0] for row in refusing}
+    assert len(before.refusing) > 3
+    assert before.refusing <= after
+    assert before.refusing != after
+
+
+def test_the_segment_is_at_mailchimp(demo: Demo, first: Run) -> None:
+    """The tag holds exactly the segment's people that Mailchimp has and may mail."""
+    tagged = demo.mailchimp(
+        "select lower(trim(m.email_address)), m.status from segments s "
+        "join segment_members sm on sm.segment_id = s.id join members m using (member) where s.name = 'inactive_90d'"
+    )
+    wanted = {row[0] for row in demo.warehouse("select email from segments.seg_inactive_90d")}
+    wanted -= {row[0] for row in demo.warehouse("select email from marts.dim_suppression")}
+    subscribed = {row[0] for row in demo.mailchimp("select lower(trim(email_address)) from members")}
+    assert len(tagged) > 10
+    assert {status for _, status in tagged} == {"subscribed"}
+    assert {address for address, _ in tagged} == wanted & subscribed
+
+
+def test_the_crm_knows_who_must_not_be_written_to(demo: Demo, first: Run) -> None:
+    """UF_CRM_EMAIL_MARKETING of the contact, in the site's own table."""
+    forbidden = {
+        row[0] for row in demo.warehouse("select contact_id from marts.dim_crm_contact where not is_marketing_allowed")
+    }
+    flags = dict(demo.site("select VALUE_ID, UF_CRM_EMAIL_MARKETING from b_uts_crm_contact"))
+    assert len(forbidden) > 10
+    assert {flags.get(contact) for contact in forbidden} == {0}
+    assert {contact for contact, flag in flags.items() if flag == 0} == forbidden
+
+
+def test_the_report_and_data_docs_are_written(demo: Demo, first: Run) -> None:
+    """Both doors left their pages; the report names letters and nobody's address."""
+    for door in ("raw_bitrix", "raw_esp", "segments"):
+        assert (demo.layout.data_docs / door / "index.html").stat().st_size > 1000
+    page = demo.layout.report.read_text(encoding="utf-8")
+    assert page.count("<svg") > 2
+    assert ADDRESS.findall(page) == []
+
+
+def test_logs_hold_no_secret_and_no_address(demo: Demo, quiet: Run) -> None:
+    """Neither the logs nor what Airflow's database keeps of the runs, after everything that happened here."""
+    kept = {
+        str(path.relative_to(demo.layout.root)): path.read_text(encoding="utf-8", errors="replace")
+        for folder in (demo.layout.airflow / "logs", demo.layout.logs)
+        for path in folder.rglob("*.log")
+    }
+    for table in ("xcom", "rendered_task_instance_fields", "log"):
+        kept[table] = "\n".join(row[0] for row in demo.airflow_database(f"select t::text from {table} t"))
+        assert kept[table]
+    tasks = [name for name in kept if "task_id=" in name]
+    assert len(tasks) > 60
+    assert all(kept[name] for name in tasks)
+    assert list(secrets_in(kept, demo)) == []
+    assert list(addresses_in(kept, demo)) == []
+
+
+def secrets_in(kept: dict[str, str], demo: Demo) -> Iterator[tuple[str, str]]:
+    """Where which secret turned up."""
+    for where, text in kept.items():
+        yield from ((where, name) for name, secret in demo.config.secrets.items() if secret in text)
+
+
+def addresses_in(kept: dict[str, str], demo: Demo) -> Iterator[tuple[str, str]]:
+    """Where which address of the sample world turned up."""
+    people = generate(seed=demo.config.seed, scale=demo.config.scale, as_of=demo.config.as_of).people
+    known = {*people["email"].str.lower(), *people["former_email"].dropna().str.lower()}
+    assert len(known) > 300
+    for where, text in kept.items():
+        yield from ((where, found) for found in ADDRESS.findall(text) if found.lower() in known)
+
+
+def test_a_killed_scheduler_changes_nothing(demo: Demo, figures_of_first: Figures, killed: DagRun, quiet: Run) -> None:
+    """Started again it finishes the run; everything is copied once, and the figures built on it are the same."""
+    assert killed.state == "success"
+    loads = "select target, sum(inserted)::int from ops.loads where run_id = %s group by 1"
+    copied = {target.partition(".")[2]: rows for target, rows in demo.warehouse(loads, killed.label)}
+    assert copied == rows_in_the_site(demo)
+    now = figures(demo)
+    for name in FIGURES:
+        assert now[name] == figures_of_first[name], name
+
+
+def test_the_last_run_writes_nothing(demo: Demo, quiet: Run) -> None:
+    """Nothing changed, so nothing is sent, and the copy still is the source."""
+    assert quiet.writes == []
+    assert demo.warehouse(
+        "select count(*) from ops.sync_calls join ops.sync_runs using (sync_run_id) where run_id = %s",
+        quiet.legs["sync_suppressions"].label,
+    ) == [(0,)]
+    assert rows_in_raw(demo) == rows_in_the_site(demo)
+    assert quiet.seconds < 240
+
+
+def test_nothing_passes_a_closed_door(demo: Demo, quiet: Run) -> None:
+    """An impossible value in raw stops the build at once: no retry, no model, no push; the marts stay as they were."""
+    wanted = figures(demo)
+    table = "raw_bitrix.b_sender_posting_recipient"
+    ((row, status),) = demo.warehouse(f"select id, status from {table} order by id limit 1")
+    demo.warehouse(f"update {table} set status = %s where id = %s", STRANGER_STATUS, row)
+    try:
+        run = ended(demo, demo.api.trigger("build_marts"))
+        states = {task.name: task.state for task in demo.api.tasks(run)}
+    finally:
+        demo.warehouse(f"update {table} set status = %s where id = %s", status, row)
+    assert states.pop("check_raw_bitrix") == "failed"
+    assert states.pop("check_raw_esp") == "success"
+    assert set(states.values()) == {"upstream_failed"}
+    (folder,) = (demo.layout.airflow / "logs").rglob(f"run_id={run.run_id}")
+    assert [path.name for path in Path(folder / "task_id=check_raw_bitrix").iterdir()] == ["attempt=1.log"]
+    suites = demo.warehouse("select suite from ops.quality_checks where run_id = %s and not success", run.label)
+    assert suites == [("raw_bitrix.b_sender_posting_recipient",)]
+    assert figures(demo) == wanted
