@@ -42,7 +42,9 @@ from lettertrail.warehouse.connect import Connection, connect
 
 log = logging.getLogger(__name__)
 
-BATCH_SIZE = 500
+BATCH_SIZE = 5_000
+"""Records between two commits. An adapter first asks who is there, once per batch, so a small one costs calls; it cuts
+the batch into the bulk calls its service takes."""
 GIVE_UP_AFTER = 3
 """Batches in a row that failed for a passing reason: the rest is left to the next run."""
 
