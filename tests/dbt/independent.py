@@ -402,10 +402,10 @@ def _performance(
 ) -> Row:
     own = [message for message in messages.values() if message.letter == letter]
 
-    def people_of(acts: Iterable[Act], *, human: bool) -> int:
+    def messages_with(acts: Iterable[Act], *, human: bool) -> int:
         return len(
             {
-                act.person or act.message
+                act.message
                 for act in acts
                 if act.letter == letter
                 and act.message is not None
@@ -415,19 +415,17 @@ def _performance(
         )
 
     def leavers(kind: str) -> int:
-        return len(
-            {messages[k].person or k for k, where in departures[kind] if where == letter and messages[k].delivered}
-        )
+        return len({k for k, where in departures[kind] if where == letter and messages[k].delivered})
 
     row: Row = {
         "attempted_count": len(own),
         "sent_count": sum(message.sent for message in own),
         "delivered_count": sum(message.delivered for message in own),
         "bounced_count": sum(message.bounced for message in own),
-        "opened_count": people_of(opens, human=False),
-        "opened_human_count": people_of(opens, human=True),
-        "clicked_count": people_of(clicks, human=False),
-        "clicked_human_count": people_of(clicks, human=True),
+        "opened_count": messages_with(opens, human=False),
+        "opened_human_count": messages_with(opens, human=True),
+        "clicked_count": messages_with(clicks, human=False),
+        "clicked_human_count": messages_with(clicks, human=True),
         "unsubscribed_count": leavers("unsubscribed"),
         "complained_count": leavers("complained"),
     }

@@ -130,7 +130,7 @@ def test_figures_are_those_of_the_data(page: str) -> None:
     assert "Suppressed people 2 3 addresses" in text
     assert "Records pushed 7" in text
     assert f"42 30.0{NBSP}% of delivered" in text
-    assert f"Of 65 openers 42 (64.6{NBSP}%) are people" in text
+    assert f"Of 65 opened messages 42 (64.6{NBSP}%) were opened by people" in text
     assert "120 joined and 26 left; 60 are active now" in text
     assert f"4{THIN}003 rows of 1 tables were copied" in text
 

@@ -37,32 +37,34 @@ message_counts as (
 
 ),
 
--- one row per letter and person; a message whose person is unknown counts as a person of its own
-engaged_people as (
+-- one row per message; the same person may get a letter more than once, and each of those was delivered
+engaged_messages as (
 
     select
-        email_events.letter_id,
-        coalesce(email_events.person_id, email_events.message_id) as person,
-        max(case when event_type = 'opened' then 1 else 0 end) as has_opened,
-        max(case when event_type = 'opened' and not is_machine then 1 else 0 end) as has_opened_as_human,
-        max(case when event_type = 'clicked' then 1 else 0 end) as has_clicked,
-        max(case when event_type = 'clicked' and not is_machine then 1 else 0 end) as has_clicked_as_human,
-        max(case when event_type = 'unsubscribed' then 1 else 0 end) as has_unsubscribed,
-        max(case when event_type = 'complained' then 1 else 0 end) as has_complained
+        messages.letter_id,
+        messages.message_id,
+        max(case when email_events.event_type = 'opened' then 1 else 0 end) as has_opened,
+        max(case when email_events.event_type = 'opened' and not email_events.is_machine then 1 else 0 end)
+            as has_opened_as_human,
+        max(case when email_events.event_type = 'clicked' then 1 else 0 end) as has_clicked,
+        max(case when email_events.event_type = 'clicked' and not email_events.is_machine then 1 else 0 end)
+            as has_clicked_as_human,
+        max(case when email_events.event_type = 'unsubscribed' then 1 else 0 end) as has_unsubscribed,
+        max(case when email_events.event_type = 'complained' then 1 else 0 end) as has_complained
 
     from email_events
     inner join messages
         on email_events.message_id = messages.message_id
     where email_events.event_type in ('opened', 'clicked', 'unsubscribed', 'complained')
         and messages.is_delivered
-        and email_events.letter_id is not null
+        and messages.letter_id is not null
     group by
-        email_events.letter_id,
-        coalesce(email_events.person_id, email_events.message_id)
+        messages.letter_id,
+        messages.message_id
 
 ),
 
-people_counts as (
+engagement_counts as (
 
     select
         letter_id,
@@ -73,7 +75,7 @@ people_counts as (
         sum(has_unsubscribed) as unsubscribed_count,
         sum(has_complained) as complained_count
 
-    from engaged_people
+    from engaged_messages
     group by letter_id
 
 ),
@@ -112,18 +114,18 @@ final as (
         {%- for count in [
             'opened_count', 'opened_human_count', 'clicked_count', 'clicked_human_count', 'unsubscribed_count', 'complained_count'
         ] %}
-        cast(coalesce(people_counts.{{ count }}, 0) as bigint) as {{ count }},
+        cast(coalesce(engagement_counts.{{ count }}, 0) as bigint) as {{ count }},
         {%- endfor %}
         cast(
-            1.0 * coalesce(people_counts.opened_count, 0) / nullif(message_counts.delivered_count, 0)
+            1.0 * coalesce(engagement_counts.opened_count, 0) / nullif(message_counts.delivered_count, 0)
             as numeric(9, 6)
         ) as open_rate,
         cast(
-            1.0 * coalesce(people_counts.opened_human_count, 0) / nullif(message_counts.delivered_count, 0)
+            1.0 * coalesce(engagement_counts.opened_human_count, 0) / nullif(message_counts.delivered_count, 0)
             as numeric(9, 6)
         ) as open_rate_human,
         cast(
-            1.0 * coalesce(people_counts.clicked_human_count, 0) / nullif(message_counts.delivered_count, 0)
+            1.0 * coalesce(engagement_counts.clicked_human_count, 0) / nullif(message_counts.delivered_count, 0)
             as numeric(9, 6)
         ) as click_rate,
         {%- for model in attribution_models() %}
@@ -135,8 +137,8 @@ final as (
     from letters
     left join message_counts
         on letters.letter_id = message_counts.letter_id
-    left join people_counts
-        on letters.letter_id = people_counts.letter_id
+    left join engagement_counts
+        on letters.letter_id = engagement_counts.letter_id
     left join credit_sums
         on letters.letter_id = credit_sums.letter_id
 
