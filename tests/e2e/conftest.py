@@ -54,6 +54,8 @@ class Run:
 
     legs: dict[str, DagRun]
     seconds: float
+    last_load: int
+    """The ledger's latest load when the run had ended."""
     writes: list[dict[str, Any]] = field(repr=False)
     """The write calls that the sandbox services received meanwhile; they hold addresses."""
 
@@ -72,7 +74,8 @@ class Demo:
         began, already = time.monotonic(), len(self._requests())
         legs = run_pipeline(self.api, describe=lambda run: run.run_id)
         new = self._requests()[already:]
-        return Run(legs, time.monotonic() - began, [entry for entry in new if entry["is_write"]])
+        ((last_load,),) = self.warehouse("select max(load_id) from ops.loads")
+        return Run(legs, time.monotonic() - began, last_load, [entry for entry in new if entry["is_write"]])
 
     def kill(self, program: str) -> None:
         """kill -9 for the program and all it started."""
