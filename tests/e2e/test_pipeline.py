@@ -290,9 +290,8 @@ def test_logs_hold_no_secret_and_no_address(demo: Demo, quiet: Run) -> None:
     for table in ("xcom", "rendered_task_instance_fields", "log"):
         kept[table] = "\n".join(row[0] for row in demo.airflow_database(f"select t::text from {table} t"))
         assert kept[table]
-    tasks = [name for name in kept if "task_id=" in name]
-    assert len(tasks) > 60
-    assert all(kept[name] for name in tasks)
+    # A task killed as it began leaves an empty file.
+    assert len([name for name, text in kept.items() if "task_id=" in name and text]) > 60
     assert list(secrets_in(kept, demo)) == []
     assert list(addresses_in(kept, demo)) == []
 
@@ -312,7 +311,9 @@ def addresses_in(kept: dict[str, str], demo: Demo) -> Iterator[tuple[str, str]]:
         yield from ((where, found) for found in ADDRESS.findall(text) if found.lower() in known)
 
 
-def test_a_killed_scheduler_changes_nothing(demo: Demo, figures_of_first: Figures, killed: DagRun, quiet: Run) -> None:
+def test_a_killed_scheduler_changes_nothing(
+    demo: Demo, first: Run, figures_of_first: Figures, killed: DagRun, quiet: Run
+) -> None:
     """Started again it finishes the run; everything is copied once, and the figures built on it are the same."""
     assert killed.state == "success"
     assert copied(demo, after=first.last_load, until=quiet.last_load) == rows_in_the_site(demo)
