@@ -9,6 +9,7 @@
     │   └── TemporaryApiError       5xx, time-outs, cut connections: retry
     ├── SourceError             the Bitrix database could not be read
     ├── ContractError           an answer or a table lacks what we rely on: fail now
+    │   └── TableMissing            the source does not have a table (its module is not installed)
     ├── LedgerImbalance         the sums of a run do not add up: the run fails
     ├── QualityGateFailed       a Great Expectations door stayed shut: what follows must not run
     └── BrakeApplied            a plan looks wrong: stopped before anything was written
@@ -72,6 +73,10 @@ class SourceError(LetterTrailError):
 
 class ContractError(LetterTrailError):
     """Something we rely on is not there."""
+
+
+class TableMissing(ContractError):
+    """The source does not have a table; the catalogue allows for that, most modules are optional."""
 
 
 class LedgerImbalance(LetterTrailError):

@@ -13,14 +13,15 @@ from tests.source_site import NOW, ZONE, EntryMaker, Site
 
 from lettertrail.bitrix.catalog import TableEntry
 from lettertrail.bitrix.columns import mysql_column, quote
-from lettertrail.bitrix.sql import ROW_HASH, ZEROED, Bounds, KeyRange, SqlSource, split
+from lettertrail.bitrix.port import ROW_HASH, ZEROED, Bounds, KeyRange
+from lettertrail.bitrix.sql import SqlSource, split
 from lettertrail.errors import ConfigurationError, ContractError, SourceError
 
 
 def read(site: Site, entry: TableEntry, key_range: KeyRange | None = None) -> list[dict[str, Any]]:
     """All rows of a range, in key order."""
     columns = site.source.columns(entry)
-    batches = list(site.source.read_range(entry, columns, key_range or KeyRange()))
+    batches = list(site.source.read_ranges(entry, columns, [key_range or KeyRange()]))
     return sorted(pa.Table.from_batches(batches).to_pylist(), key=lambda row: row["id"])
 
 
@@ -144,7 +145,9 @@ def test_the_row_hash_does_not_depend_on_the_reading(site: Site, entry: EntryMak
     whole = hashes(site, entry)
     part = read(site, entry("t"), KeyRange(100, 200))
     assert {row["id"]: row[ROW_HASH] for row in part} == {key: whole[key] for key in range(100, 200)}
-    digests = site.source.digests(entry("t"), site.source.columns(entry("t")), width=2000, whole_rows=True)
+    digests = site.source.digests(
+        entry("t"), site.source.columns(entry("t")), [KeyRange()], width=2000, whole_rows=True
+    )
     assert digests[0].total == sum(whole.values())
     assert digests[0].rows == 1000
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -24,50 +23,15 @@ import pyarrow as pa
 
 from lettertrail.bitrix.catalog import TableEntry, Trigger
 from lettertrail.bitrix.columns import Column, hash_expression, mysql_column, quote
-from lettertrail.errors import ConfigurationError, ContractError, SourceError
+from lettertrail.bitrix.port import ROW_HASH, ZEROED, Bounds, Digest, KeyRange, Mark, Marks, Rows
+from lettertrail.errors import ConfigurationError, ContractError, SourceError, TableMissing
 
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 20_000
 CONNECT_SECONDS = 5.0
-ROW_HASH = "_row_hash"
-ZEROED = "_zeroed"
-"""Extra column of a stream: how many zero or impossible dates of the row became NULL."""
-
-Mark = int | str | None
-"""A watermark: a key, or a naive local time as `YYYY-MM-DD HH:MM:SS.ffffff`, or None when the table is empty."""
-Marks = Mapping[str, Mark]
-
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?")
 _WORD = re.compile(r"[A-Za-z0-9_]{1,32}")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRange:
-    """`low <= range_by < high`; an open end is None. Rows without a value belong to the range without a low end."""
-
-    low: int | None = None
-    high: int | None = None
-
-    @property
-    def is_everything(self) -> bool:
-        return self.low is None and self.high is None
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Smallest and largest value of a whole-number column."""
-
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """What one slice of a table adds up to. `total` is an order-free sum over keys or over row hashes."""
-
-    rows: int
-    total: int
 
 
 class SqlSource:
@@ -91,11 +55,19 @@ class SqlSource:
         self._timeout = statement_timeout_seconds
         self._session: list[str] | None = None
 
+    @property
+    def kind(self) -> str:
+        return "mysql"
+
+    def close(self) -> None:
+        """Nothing is kept open between statements."""
+
     def columns(self, entry: TableEntry) -> tuple[Column, ...]:
         """The columns to copy, as the database has them now, in its order.
 
         Raises:
-            ContractError: when the table or one of its key columns is not there.
+            TableMissing: when the table is not there.
+            ContractError: when one of its key columns is not there.
         """
         table = _checked_word(entry.name, long=True)
         rows = self._rows(
@@ -105,7 +77,7 @@ class SqlSource:
             f" where table_schema = database() and table_name = '{table}' order by ordinal_position"
         )
         if not rows:
-            raise ContractError(f"table {entry.name} is not in the source database {self.database}")
+            raise TableMissing(f"table {entry.name} is not in the source database {self.database}")
         found = tuple(
             mysql_column(row["name"], row["data_type"], row["column_type"], precision=row["digits"], scale=row["scale"])
             for row in rows
@@ -164,27 +136,27 @@ class SqlSource:
                 marks[name] = self._latest(trigger.table, trigger.modified_by, horizon)
         return marks
 
-    def read_range(self, entry: TableEntry, columns: Sequence[Column], key_range: KeyRange) -> Iterator[pa.RecordBatch]:
-        """All rows of a key range; see `stream_schema` for what is in a batch."""
-        where = _range_predicate(entry.range_by, key_range)
-        return self._stream(f"select {_select_list(columns, 't')} from {quote(entry.name)} as t{where}")
+    def read_ranges(self, entry: TableEntry, columns: Sequence[Column], ranges: Sequence[KeyRange]) -> Rows:
+        """All rows of some key ranges, in one query."""
+        where = _ranges_predicate(entry.range_by, ranges)
+        return Rows(self._stream(f"select {_select_list(columns, 't')} from {quote(entry.name)} as t{where}"))
 
-    def read_changes(
-        self, entry: TableEntry, columns: Sequence[Column], marks: Marks, *, now: datetime
-    ) -> Iterator[pa.RecordBatch]:
+    def read_changes(self, entry: TableEntry, columns: Sequence[Column], marks: Marks, *, now: datetime) -> Rows:
         """The rows that may have changed since `marks`, by the entry's own rules; each at most once."""
         arms = self._changed_keys(entry, columns, marks, now)
         if not arms:
-            return iter(())
+            return Rows(iter(()))
         # A derived table of keys, so that each arm uses its own index instead of one scan with OR.
         on = " and ".join(f"t.{quote(key)} = changed.{quote(key)}" for key in entry.key)
-        return self._stream(
-            f"select {_select_list(columns, 't')} from ({' union '.join(arms)}) as changed"
-            f" join {quote(entry.name)} as t on {on}"
+        return Rows(
+            self._stream(
+                f"select {_select_list(columns, 't')} from ({' union '.join(arms)}) as changed"
+                f" join {quote(entry.name)} as t on {on}"
+            )
         )
 
     def digests(
-        self, entry: TableEntry, columns: Sequence[Column], *, width: int, whole_rows: bool
+        self, entry: TableEntry, columns: Sequence[Column], ranges: Sequence[KeyRange], *, width: int, whole_rows: bool
     ) -> dict[int, Digest]:
         """Count and sum per slice of `width` keys: slice number -> digest.
 
@@ -199,10 +171,12 @@ class SqlSource:
             # The warehouse is UTF-8, so its side of the comparison is too.
             total = hash_expression([f"convert({quote(key)} using utf8mb4)" for key in entry.key])
         slice_number = f"{quote(entry.range_by)} div {int(width)}" if entry.range_by else "0"
-        where = f" where {quote(entry.range_by)} is not null" if entry.range_by else ""
+        where = _ranges_predicate(entry.range_by, ranges)
+        if entry.range_by:
+            where += f"{' and' if where else ' where'} t.{quote(entry.range_by)} is not null"
         rows = self._rows(
             f"select cast({slice_number} as signed) as slice, cast(count(*) as signed) as n,"
-            f" cast(coalesce(sum({total}), 0) as char) as total from {quote(entry.name)}{where} group by 1"
+            f" cast(coalesce(sum({total}), 0) as char) as total from {quote(entry.name)} as t{where} group by 1"
         )
         return {row["slice"]: Digest(row["n"], int(row["total"])) for row in rows}
 
@@ -355,16 +329,20 @@ def _select_list(columns: Sequence[Column], alias: str) -> str:
     return ", ".join(parts)
 
 
-def _range_predicate(range_by: str | None, key_range: KeyRange) -> str:
-    if key_range.is_everything:
+def _ranges_predicate(range_by: str | None, ranges: Sequence[KeyRange]) -> str:
+    if any(key_range.is_everything for key_range in ranges):
         return ""
     if range_by is None:
         raise ValueError("a key range needs a table with range_by")
     column = f"t.{quote(range_by)}"
+    return f" where ({' or '.join(_range_condition(column, key_range) for key_range in ranges) or 'false'})"
+
+
+def _range_condition(column: str, key_range: KeyRange) -> str:
     if key_range.low is None:
-        return f" where ({column} < {int(key_range.high or 0)} or {column} is null)"
+        return f"({column} < {int(key_range.high or 0)} or {column} is null)"
     upper = "" if key_range.high is None else f" and {column} < {int(key_range.high)}"
-    return f" where {column} >= {int(key_range.low)}{upper}"
+    return f"({column} >= {int(key_range.low)}{upper})"
 
 
 def _mark_name(trigger: Trigger, column: str) -> str:

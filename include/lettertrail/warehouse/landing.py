@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from lettertrail.bitrix.sql import ROW_HASH, ZEROED
+from lettertrail.bitrix.port import ROW_HASH, ZEROED
 from lettertrail.errors import ContractError, LetterTrailError
 from lettertrail.warehouse.connect import Connection
 from lettertrail.warehouse.target import Target

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from lettertrail.bitrix.catalog import TableEntry
-from lettertrail.bitrix.sql import KeyRange, Mark, Marks, SqlSource, split
+from lettertrail.bitrix.port import KeyRange, Mark, Marks, Source
+from lettertrail.bitrix.sql import split
 from lettertrail.clock import Clock
 from lettertrail.warehouse.connect import Connection, connect
 from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id, read_state
@@ -39,7 +40,7 @@ CHUNK_ROWS = 250_000
 class _Run:
     """One call of `load_table`: what every step needs, and what they add up to."""
 
-    source: SqlSource
+    source: Source
     entry: TableEntry
     warehouse_dsn: str
     run_id: str
@@ -56,7 +57,7 @@ class _Run:
 
 
 def load_table(
-    source: SqlSource,
+    source: Source,
     entry: TableEntry,
     warehouse_dsn: str,
     *,
@@ -133,7 +134,7 @@ def _ranges(run: _Run, chunk_rows: int, *, after: int | None = None) -> list[Key
 
 
 def _load_range(run: _Run, key_range: KeyRange, *, strategy: str, state: dict[str, Any] | None) -> None:
-    batches = run.source.read_range(run.entry, run.target.columns, key_range)
+    batches = run.source.read_ranges(run.entry, run.target.columns, [key_range])
     ends = (key_range.low, key_range.high)
     cursor_from, cursor_to = (None if end is None else str(end) for end in ends)
     make_load = partial(_load, run, strategy, cursor_from=cursor_from, cursor_to=cursor_to, state=state)
@@ -143,7 +144,9 @@ def _load_range(run: _Run, key_range: KeyRange, *, strategy: str, state: dict[st
 def _read_changes(run: _Run, state: dict[str, Any]) -> None:
     before: Marks = state["marks"]
     after = run.source.marks(run.entry, run.target.columns, now=run.started_at, but_cursor=True)
-    batches = run.source.read_changes(run.entry, run.target.columns, before, now=run.started_at)
+    batches: Iterator[pa.RecordBatch] = run.source.read_changes(
+        run.entry, run.target.columns, before, now=run.started_at
+    )
     if run.entry.cursor is not None and run.entry.cursor in run.target.types:
         after["cursor"] = before.get("cursor")
         batches = _follow(batches, run.entry.cursor, after, horizon=run.source.horizon(run.started_at))

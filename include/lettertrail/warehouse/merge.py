@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from psycopg import sql
 
-from lettertrail.bitrix.sql import ROW_HASH, KeyRange
+from lettertrail.bitrix.port import ROW_HASH, KeyRange
 from lettertrail.clock import Clock
 from lettertrail.warehouse.connect import Connection
 from lettertrail.warehouse.landing import Cleaner, drop, land_few, land_many, look_ahead

@@ -15,7 +15,7 @@ from functools import partial
 from psycopg import sql
 
 from lettertrail.bitrix.catalog import TableEntry
-from lettertrail.bitrix.sql import ROW_HASH, Digest, KeyRange, SqlSource
+from lettertrail.bitrix.port import ROW_HASH, Digest, KeyRange, Source
 from lettertrail.clock import Clock
 from lettertrail.warehouse.connect import Connection, connect
 from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id
@@ -48,7 +48,7 @@ class Verification:
 
 
 def verify_table(
-    source: SqlSource,
+    source: Source,
     entry: TableEntry,
     warehouse_dsn: str,
     *,
@@ -77,7 +77,7 @@ def verify_table(
 
 def compare(
     connection: Connection,
-    source: SqlSource,
+    source: Source,
     entry: TableEntry,
     warehouse_dsn: str,
     target: Target,
@@ -89,7 +89,7 @@ def compare(
     """The work of `verify_table`, for a caller that holds the table's lock."""
     started, began = clock(), time.monotonic()
     width = _width(source, entry)
-    theirs = source.digests(entry, target.columns, width=width, whole_rows=whole_rows)
+    theirs = source.digests(entry, target.columns, [KeyRange()], width=width, whole_rows=whole_rows) or {}
     ours = _warehouse_digests(connection, entry, target, width=width, whole_rows=whole_rows)
     differing = [number for number in theirs.keys() | ours.keys() if theirs.get(number) != ours.get(number)]
     method = "rows" if whole_rows else "keys"
@@ -106,7 +106,7 @@ def compare(
             connection,
             warehouse_dsn,
             target,
-            source.read_range(entry, target.columns, key_range),
+            source.read_ranges(entry, target.columns, [key_range]),
             partial(_repair, connection, target, key_range, run_id, clock),
             clock=clock,
             timezone=source.timezone,
@@ -138,7 +138,7 @@ def _repair(connection: Connection, target: Target, key_range: KeyRange, run_id:
     )
 
 
-def _width(source: SqlSource, entry: TableEntry) -> int:
+def _width(source: Source, entry: TableEntry) -> int:
     bounds = source.bounds(entry)
     if bounds is None:
         return SMALLEST_SLICE
