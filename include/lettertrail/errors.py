@@ -9,7 +9,8 @@
     │   └── TemporaryApiError       5xx, time-outs, cut connections: retry
     ├── SourceError             the Bitrix database could not be read
     ├── ContractError           an answer or a table lacks what we rely on: fail now
-    │   └── TableMissing            the source does not have a table (its module is not installed)
+    │   ├── TableMissing            the source does not have a table (its module is not installed)
+    │   └── PhpSyntaxError          a value is not what PHP's serialize() writes
     ├── LedgerImbalance         the sums of a run do not add up: the run fails
     ├── QualityGateFailed       a Great Expectations door stayed shut: what follows must not run
     └── BrakeApplied            a plan looks wrong: stopped before anything was written
@@ -77,6 +78,10 @@ class ContractError(LetterTrailError):
 
 class TableMissing(ContractError):
     """The source does not have a table; the catalogue allows for that, most modules are optional."""
+
+
+class PhpSyntaxError(ContractError):
+    """A value is not what PHP's `serialize()` writes; the message says why and at which byte, never the text."""
 
 
 class LedgerImbalance(LetterTrailError):
