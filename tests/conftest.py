@@ -86,6 +86,16 @@ def bitrix_site_small(mariadb: MariaDb) -> BitrixSite:
     return load_site(world, mariadb.dsn, owner_password=uuid.uuid4().hex, reader_password=uuid.uuid4().hex)
 
 
+@pytest.fixture(scope="session")
+def postgres_site_small(postgres: EmbeddedPostgres) -> BitrixSite:
+    """The same site on PostgreSQL; `owner_dsn` may write, `reader_dsn` may only read. Leave it as it is."""
+    from lettertrail.sandbox.postgres_site import load_postgres_site  # noqa: PLC0415  # as above
+    from lettertrail.sandbox.world import generate  # noqa: PLC0415  # as above
+
+    world = generate(seed=WORLD_SEED, scale=WORLD_SCALE, as_of=WORLD_AS_OF)
+    return load_postgres_site(world, postgres.dsn(), owner_password=uuid.uuid4().hex, reader_password=uuid.uuid4().hex)
+
+
 @pytest.fixture
 def site(mariadb: MariaDb) -> Iterator[Site]:
     """An empty source database of the test's own."""

@@ -17,7 +17,7 @@ from MySQLdb.cursors import Cursor
 
 from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.sandbox import bitrix_site
-from lettertrail.sandbox.bitrix_rows import write_rows
+from lettertrail.sandbox.bitrix_rows import MariaDbWriter
 from lettertrail.sandbox.bitrix_site import Site, load_site
 from lettertrail.sandbox.bitrix_site_sender import sender_frames
 from lettertrail.sandbox.mariadb import MariaDb, connect
@@ -324,12 +324,13 @@ def test_rows_the_server_would_change_are_an_error(mariadb: MariaDb) -> None:
         cursor.execute("CREATE DATABASE warned")
         cursor.execute("USE warned")
         cursor.execute("CREATE TABLE b_lang (LID char(2) PRIMARY KEY, NAME varchar(50))")
-        assert write_rows(cursor, "b_lang", {"LID": ["s1"], "NAME": "a\tb\\c\nд"}) == 1
+        writer = MariaDbWriter(cursor)
+        assert writer.write("b_lang", {"LID": ["s1"], "NAME": "a\tb\\c\nд"}) == 1
         assert one(cursor, "SELECT NAME FROM b_lang") == "a\tb\\c\nд"
         with pytest.raises(ContractError, match="b_lang"):
-            write_rows(cursor, "b_lang", {"LID": ["s1"], "NAME": None})
+            writer.write("b_lang", {"LID": ["s1"], "NAME": None})
         with pytest.raises(KeyError, match="NO_SUCH"):
-            write_rows(cursor, "b_lang", {"LID": ["s2"], "NO_SUCH": 1})
+            writer.write("b_lang", {"LID": ["s2"], "NO_SUCH": 1})
         cursor.execute("DROP DATABASE warned")
 
 

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from MySQLdb.cursors import Cursor
 
 from lettertrail.sandbox.bitrix_refusals import EMPLOYEES
-from lettertrail.sandbox.bitrix_rows import local, write_rows, yes_no
+from lettertrail.sandbox.bitrix_rows import Writer, local, yes_no
 from lettertrail.sandbox.world import World
 
 RECURRING_TEMPLATES = 5
 
 
-def write_deals(cursor: Cursor, world: World) -> None:
+def write_deals(writer: Writer, world: World) -> None:
     """Writes the deals, and a few templates of recurring deals that look won and are no revenue."""
     deals = world.deals
     won = deals[deals["stage"] == "won"].head(RECURRING_TEMPLATES)
@@ -32,8 +31,7 @@ def write_deals(cursor: Cursor, world: World) -> None:
     moved = np.fmax(np.fmax(created, closed), local(rows["reopened_at"]))
     closed_date = np.where(np.isnat(closed), created + np.timedelta64(30, "D"), closed)
     repeat = rows.duplicated("person").to_numpy()
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_deal",
         {
             "ID": rows["deal"].to_numpy(),
@@ -70,10 +68,9 @@ def write_deals(cursor: Cursor, world: World) -> None:
             "LAST_ACTIVITY_TIME": moved,
         },
     )
-    _write_deal_contacts(cursor, world, rows)
-    _write_history(cursor, deals)
-    write_rows(
-        cursor,
+    _write_deal_contacts(writer, world, rows)
+    _write_history(writer, deals)
+    writer.write(
         "b_uts_crm_deal",
         {
             "VALUE_ID": rows["deal"].to_numpy(),
@@ -83,7 +80,7 @@ def write_deals(cursor: Cursor, world: World) -> None:
     )
 
 
-def _write_deal_contacts(cursor: Cursor, world: World, rows: pd.DataFrame) -> None:
+def _write_deal_contacts(writer: Writer, world: World, rows: pd.DataFrame) -> None:
     """The main contact, and in some companies' deals a colleague beside it."""
     primary = rows[["deal", "person"]].assign(sort=10, primary="Y")
     people = world.people[world.people["company"].notna() & world.people["on_bitrix"]]
@@ -94,8 +91,7 @@ def _write_deal_contacts(cursor: Cursor, world: World, rows: pd.DataFrame) -> No
     second = second[second["colleague"].notna() & (second["colleague"] != second["person"])]
     second = second.assign(person=second["colleague"].astype(np.int64))[["deal", "person", "sort", "primary"]]
     links = pd.concat([primary, second], ignore_index=True)
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_deal_contact",
         {
             "DEAL_ID": links["deal"].to_numpy(),
@@ -107,7 +103,7 @@ def _write_deal_contacts(cursor: Cursor, world: World, rows: pd.DataFrame) -> No
     )
 
 
-def _write_history(cursor: Cursor, deals: pd.DataFrame) -> None:
+def _write_history(writer: Writer, deals: pd.DataFrame) -> None:
     """Every move of every deal; a reopened one has two final rows."""
     created, closed = local(deals["created_at"]), local(deals["closed_at"])
     first_won, reopened = local(deals["first_won_at"]), local(deals["reopened_at"])
@@ -165,4 +161,4 @@ def _write_history(cursor: Cursor, deals: pd.DataFrame) -> None:
         columns[f"{prefix}PERIOD_YEAR"] = 1970 + months // 12
         columns[f"{prefix}PERIOD_MONTH"] = 1 + months % 12
         columns[f"{prefix}PERIOD_QUARTER"] = 1 + months % 12 // 3
-    write_rows(cursor, "b_crm_deal_stage_history", columns)
+    writer.write("b_crm_deal_stage_history", columns)

@@ -7,9 +7,8 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 import pandas as pd
-from MySQLdb.cursors import Cursor
 
-from lettertrail.sandbox.bitrix_rows import encode_emoji, local, write_rows, yes_no
+from lettertrail.sandbox.bitrix_rows import Writer, encode_emoji, local, yes_no
 from lettertrail.sandbox.world import World
 from lettertrail.sandbox.world_letters import CAMPAIGN_NAMES, REPEATED_LETTER, WELCOME, WELCOME_LETTERS
 from lettertrail.sandbox.world_letters import WELCOME_SHIFT_MINUTES as SHIFTS
@@ -21,19 +20,18 @@ UTM_CODES = ("utm_source", "utm_medium", "utm_campaign", "utm_content")
 SEGMENTS = ("Все клиенты CRM", "Покупатели за год", "Импорт с выставки", "Сотрудники")
 
 
-def write_letters(cursor: Cursor, world: World, postings: pd.DataFrame) -> None:
+def write_letters(writer: Writer, world: World, postings: pd.DataFrame) -> None:
     """Writes campaigns, letters, messages with fields and UTM tags, and the segments they go to."""
     letters = world.letters[world.letters["channel"] == "bitrix"].reset_index(drop=True)
-    _write_campaigns(cursor, world)
-    _write_chain(cursor, letters, postings)
-    _write_messages(cursor, letters)
-    _write_segments(cursor, letters, world)
+    _write_campaigns(writer, world)
+    _write_chain(writer, letters, postings)
+    _write_messages(writer, letters)
+    _write_segments(writer, letters, world)
 
 
-def _write_campaigns(cursor: Cursor, world: World) -> None:
+def _write_campaigns(writer: Writer, world: World) -> None:
     campaigns = sorted(CAMPAIGN_NAMES)
-    write_rows(
-        cursor,
+    writer.write(
         "b_sender_mailing",
         {
             "ID": campaigns,
@@ -48,14 +46,13 @@ def _write_campaigns(cursor: Cursor, world: World) -> None:
     )
 
 
-def _write_chain(cursor: Cursor, letters: pd.DataFrame, postings: pd.DataFrame) -> None:
+def _write_chain(writer: Writer, letters: pd.DataFrame, postings: pd.DataFrame) -> None:
     number = letters["letter"].to_numpy()
     last = postings.groupby("MAILING_CHAIN_ID")["ID"].max().reindex(number)
     sending = postings.groupby("MAILING_CHAIN_ID")["COUNT_SEND_NONE"].sum().reindex(number).to_numpy() > 0
     sent_at = local(letters["sent_at"])
     welcome = number <= WELCOME_LETTERS
-    write_rows(
-        cursor,
+    writer.write(
         "b_sender_mailing_chain",
         {
             "ID": number,
@@ -79,9 +76,9 @@ def _write_chain(cursor: Cursor, letters: pd.DataFrame, postings: pd.DataFrame) 
     )
 
 
-def _write_messages(cursor: Cursor, letters: pd.DataFrame) -> None:
+def _write_messages(writer: Writer, letters: pd.DataFrame) -> None:
     message = letters["letter"].to_numpy() + MESSAGE_OFFSET
-    write_rows(cursor, "b_sender_message", {"ID": message, "CODE": "mail"})
+    writer.write("b_sender_message", {"ID": message, "CODE": "mail"})
     fields: list[tuple[int, str, str, str | None]] = []
     tags: list[tuple[int, str, str]] = []
     for number, row in zip(message.tolist(), letters.to_dict("records"), strict=True):
@@ -104,7 +101,7 @@ def _write_messages(cursor: Cursor, letters: pd.DataFrame) -> None:
         ("b_sender_message_field", ("MESSAGE_ID", "CODE", "TYPE", "VALUE"), fields),
         ("b_sender_message_utm", ("MESSAGE_ID", "CODE", "VALUE"), tags),
     ):
-        write_rows(cursor, table, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        writer.write(table, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def _body(subject: str, urls: list[str]) -> str:
@@ -115,11 +112,10 @@ def _body(subject: str, urls: list[str]) -> str:
     )
 
 
-def _write_segments(cursor: Cursor, letters: pd.DataFrame, world: World) -> None:
+def _write_segments(writer: Writer, letters: pd.DataFrame, world: World) -> None:
     ids = list(range(1, len(SEGMENTS) + 1))
     began = np.repeat(local(pd.Series([world.started_at])), len(ids))
-    write_rows(
-        cursor,
+    writer.write(
         "b_sender_group",
         {
             "ID": ids,
@@ -131,8 +127,7 @@ def _write_segments(cursor: Cursor, letters: pd.DataFrame, world: World) -> None
         },
     )
     number = letters["letter"].tolist()
-    write_rows(
-        cursor,
+    writer.write(
         "b_sender_mailing_chain_group",
         {
             "CHAIN_ID": number + number,

@@ -1,11 +1,16 @@
-"""Writes columns of values into a MariaDB table, quickly: a tab-separated file and LOAD DATA LOCAL INFILE."""
+"""What every part of the sample site is written with: the port to a database, and MariaDB behind it.
+
+The parts work out columns of values and hand them to a `Writer`; `MariaDbWriter` puts them into a tab-separated file
+and LOAD DATA LOCAL INFILE, `postgres_site_rows.PostgresWriter` into COPY. Both read the same text form (`as_texts`).
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,55 +22,92 @@ from lettertrail.sandbox.bitrix_schema import tables
 
 ROWS_PER_WRITE = 50_000
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
+NULL = "\\N"
 ZERO_DATETIME = "0000-00-00 00:00:00"
 ZERO_DATE = "0000-00-00"
 
 
-def write_rows(cursor: Cursor, table: str, columns: Mapping[str, object]) -> int:
-    """Appends rows to `table` and gives their number.
+class Writer(Protocol):
+    """Takes the rows of the sample site, one table at a time."""
 
-    `columns`: column name → array or list (all of one length), or one value for all rows. None, NA and NaT become NULL;
-    datetime64 arrays must be in the site's own naive time. Columns left out keep their default.
+    @property
+    def moves_on_update(self) -> bool:
+        """Whether ON UPDATE CURRENT_TIMESTAMP works there, so that a change time follows the change (bitrix.md 4)."""
 
-    Raises:
-        KeyError: when the table has no such column.
-        ContractError: when the server changed or left out a row.
-    """
+    def write(self, table: str, columns: Mapping[str, object]) -> int:
+        """Appends rows to `table` and gives their number; 0 for a table that this kind of site does not have.
+
+        `columns`: column name → array or list (all of one length), or one value for all rows. None, NA and NaT become
+        NULL; datetime64 arrays must be in the site's own naive time. Columns left out keep their default.
+
+        Raises:
+            KeyError: when the table has no such column.
+            ContractError: when the server changed or left out a row.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Columns of one write, split into those with a value per row and those with one value for all."""
+
+    many: Mapping[str, Any]
+    single: Mapping[str, object]
+    length: int
+
+
+def block(table: str, columns: Mapping[str, object]) -> Block:
+    """`columns` checked against the table and against each other; raises like `Writer.write`."""
     known = set(tables()[table].column_names)
     unknown = [name for name in columns if name not in known]
     if unknown:
         raise KeyError(f"{table} has no column {', '.join(unknown)}")
-    many = {name: value for name, value in columns.items() if _is_many(value)}
-    single = {name: value for name, value in columns.items() if name not in many}
-    lengths = {len(value) for value in many.values()}  # type: ignore[arg-type]
+    many = {name: value for name, value in columns.items() if isinstance(value, (np.ndarray, list, tuple))}
+    lengths = {len(value) for value in many.values()}
     if len(lengths) != 1:
         raise ValueError(f"{table}: columns of different lengths")
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", suffix=".tsv") as out:
-        rows = zip(*(as_texts(value) for value in many.values()), strict=True)
-        while chunk := list(islice(rows, ROWS_PER_WRITE)):
-            out.write("\n".join(map("\t".join, chunk)))
-            out.write("\n")
-        out.flush()
-        names = ", ".join(f"`{name}`" for name in many)
-        fixed = ", ".join(f"`{name}` = %s" for name in single)
-        cursor.execute(
-            f"LOAD DATA LOCAL INFILE %s INTO TABLE `{table}` CHARACTER SET utf8mb4 ({names})"
-            + (f" SET {fixed}" if fixed else ""),
-            (out.name, *single.values()),
-        )
-    # LOCAL turns errors (a duplicate key, a cut value) into warnings and goes on.
-    cursor.execute("SHOW WARNINGS LIMIT 1")
-    warning = cursor.fetchone()
-    if warning is not None:
-        raise ContractError(f"{table} did not take the generated rows: {warning[2]}")
-    return lengths.pop()
+    return Block(many, {name: value for name, value in columns.items() if name not in many}, lengths.pop())
+
+
+@dataclass(frozen=True, slots=True)
+class MariaDbWriter:
+    """Writes into the database the cursor is in."""
+
+    cursor: Cursor
+
+    @property
+    def moves_on_update(self) -> bool:
+        """MariaDB maintains such columns."""
+        return True
+
+    def write(self, table: str, columns: Mapping[str, object]) -> int:
+        """See `Writer.write`."""
+        rows = block(table, columns)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", suffix=".tsv") as out:
+            lines = zip(*(as_texts(value) for value in rows.many.values()), strict=True)
+            while chunk := list(islice(lines, ROWS_PER_WRITE)):
+                out.write("\n".join(map("\t".join, chunk)))
+                out.write("\n")
+            out.flush()
+            names = ", ".join(f"`{name}`" for name in rows.many)
+            fixed = ", ".join(f"`{name}` = %s" for name in rows.single)
+            self.cursor.execute(
+                f"LOAD DATA LOCAL INFILE %s INTO TABLE `{table}` CHARACTER SET utf8mb4 ({names})"
+                + (f" SET {fixed}" if fixed else ""),
+                (out.name, *rows.single.values()),
+            )
+        # LOCAL turns errors (a duplicate key, a cut value) into warnings and goes on.
+        self.cursor.execute("SHOW WARNINGS LIMIT 1")
+        warning = self.cursor.fetchone()
+        if warning is not None:
+            raise ContractError(f"{table} did not take the generated rows: {warning[2]}")
+        return rows.length
 
 
 def as_texts(values: Any) -> Iterable[str]:
-    """Each value as LOAD DATA reads it."""
+    """Each value as LOAD DATA and COPY read it."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         texts = np.datetime_as_string(values, unit="D" if values.dtype == "datetime64[D]" else "s")
-        return ("\\N" if text == "NaT" else text for text in texts.tolist())
+        return (NULL if text == "NaT" else text for text in texts.tolist())
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         return map(str, values.tolist())
     if isinstance(values, np.ndarray):
@@ -76,12 +118,10 @@ def as_texts(values: Any) -> Iterable[str]:
 
 def _text(value: object) -> str:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return "\\N"
+        return NULL
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # whole numbers that pandas made floats because some were missing; COPY takes no "7.0"
     return str(value).translate(_ESCAPES)
-
-
-def _is_many(value: object) -> bool:
-    return isinstance(value, (np.ndarray, list, tuple))
 
 
 def yes_no(flags: Sequence[bool] | NDArray[np.bool_]) -> list[str]:

@@ -25,19 +25,18 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 from MySQLdb.cursors import Cursor
 
 from lettertrail.errors import ConfigurationError
 from lettertrail.sandbox import bitrix_schema
-from lettertrail.sandbox.bitrix_site_crm import write_crm
-from lettertrail.sandbox.bitrix_site_sender import sender_frames, write_sender
-from lettertrail.sandbox.bitrix_site_shop import accounts, write_consents, write_dictionaries, write_shop, write_users
+from lettertrail.sandbox.bitrix_rows import MariaDbWriter
+from lettertrail.sandbox.bitrix_site_content import write_site
 from lettertrail.sandbox.mariadb import connect, make_dsn
 from lettertrail.sandbox.world import World, generate
 
@@ -71,6 +70,21 @@ class Site:
     seconds: float
 
 
+def mark_of(world: World) -> str:
+    """The comment of a database that holds this world."""
+    return f"{MARK}: seed {world.seed}, scale {world.scale}, as of {world.as_of}"
+
+
+def check_passwords(owner_password: str, reader_password: str) -> None:
+    """Nobody may log in without a password.
+
+    Raises:
+        ConfigurationError: when one is empty.
+    """
+    if not owner_password or not reader_password:
+        raise ConfigurationError(f"the users {OWNER} and {READER} of the sample site need passwords")
+
+
 def load_site(
     world: World,
     root_dsn: str,
@@ -84,10 +98,9 @@ def load_site(
     Raises:
         ConfigurationError: when a password is missing, or a database of that name exists that is no sample site.
     """
-    if not owner_password or not reader_password:
-        raise ConfigurationError(f"the users {OWNER} and {READER} of the sample site need passwords")
+    check_passwords(owner_password, reader_password)
     began = time.monotonic()
-    comment = f"{MARK}: seed {world.seed}, scale {world.scale}, as of {world.as_of}"
+    comment = mark_of(world)
     connection = connect(root_dsn, database="", local_infile=True)
     try:
         cursor = connection.cursor()
@@ -123,15 +136,7 @@ def _fill(cursor: Cursor, world: World) -> None:
     for table in bitrix_schema.tables().values():
         cursor.execute(table.ddl(with_keys=table.name not in LARGE_TABLES))
     cursor.execute("SET SESSION unique_checks = 0, foreign_key_checks = 0, time_zone = '+03:00'")
-    rng = [np.random.default_rng([world.seed, part]) for part in range(100, 104)]
-    users = accounts(world, rng[0])
-    write_dictionaries(cursor, world)
-    write_users(cursor, world, users)
-    frames = sender_frames(world, rng[1], user_of_person=users)
-    write_sender(cursor, world, frames)
-    write_consents(cursor, world, frames.consents)
-    write_crm(cursor, world, rng[2], recipient_of_send=frames.recipient_of_send)
-    write_shop(cursor, world, users, rng[3])
+    write_site(MariaDbWriter(cursor), world)
     for name in LARGE_TABLES:
         cursor.execute(bitrix_schema.tables()[name].add_keys())
 
@@ -174,15 +179,28 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lettertrail.sandbox.bitrix_site", description="Load a sample site."
-    )
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What differs between the programs that load a sample site."""
+
+    program: str
+    description: str
+    option: str
+    """The option for the server's address; `variable` is the environment variable that stands in for it."""
+    variable: str
+    example: str
+    load: Callable[..., Site]
+    """Takes world, address, `owner_password`, `reader_password` and `database`."""
+
+
+def run_command(command: Command, arguments: list[str] | None) -> int:
+    """Parses the arguments, loads the site and writes the world's files; gives the exit status."""
+    parser = argparse.ArgumentParser(prog=command.program, description=command.description)
     parser.add_argument(
-        "--mariadb-dsn",
-        default=os.environ.get(DSN_VARIABLE),
-        help=f"mysql://root:password@host:port/ (or {DSN_VARIABLE})",
+        command.option,
+        dest="dsn",
+        default=os.environ.get(command.variable),
+        help=f"{command.example} (or {command.variable})",
     )
     parser.add_argument("--world-dir", required=True, type=Path, help="where world.json and truth.json go")
     parser.add_argument("--seed", type=int, default=7)
@@ -192,14 +210,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--database", default=DATABASE)
     options = parser.parse_args(arguments)
-    if not options.mariadb_dsn:
-        parser.error(f"no server: give --mariadb-dsn or set {DSN_VARIABLE}")
+    if not options.dsn:
+        parser.error(f"no server: give {command.option} or set {command.variable}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         world = generate(options.seed, options.scale, options.as_of or _former_end(options.world_dir) or _today())
-        load_site(
+        command.load(
             world,
-            options.mariadb_dsn,
+            options.dsn,
             owner_password=_from_environment(OWNER_PASSWORD_VARIABLE),
             reader_password=_from_environment(READER_PASSWORD_VARIABLE),
             database=options.database,
@@ -209,6 +227,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     world.write(options.world_dir)
     return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; gives the exit status."""
+    return run_command(
+        Command(
+            program="python -m lettertrail.sandbox.bitrix_site",
+            description="Load a sample site.",
+            option="--mariadb-dsn",
+            variable=DSN_VARIABLE,
+            example="mysql://root:password@host:port/",
+            load=load_site,
+        ),
+        arguments,
+    )
 
 
 def _from_environment(variable: str) -> str:

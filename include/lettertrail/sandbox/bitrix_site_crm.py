@@ -9,13 +9,12 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 import pandas as pd
-from MySQLdb.cursors import Cursor
 from numpy.typing import NDArray
 
 from lettertrail.sandbox import php
 from lettertrail.sandbox.bitrix_deals import write_deals
 from lettertrail.sandbox.bitrix_refusals import EMPLOYEES
-from lettertrail.sandbox.bitrix_rows import ZERO_DATE, ZERO_DATETIME, local, write_rows, yes_no
+from lettertrail.sandbox.bitrix_rows import ZERO_DATE, ZERO_DATETIME, Writer, local, yes_no
 from lettertrail.sandbox.world import World
 from lettertrail.sandbox.world_letters import SITE
 
@@ -29,17 +28,17 @@ SHARE_MAILING_TYPE = 0.08
 Moments = NDArray[np.datetime64]
 
 
-def write_crm(cursor: Cursor, world: World, rng: np.random.Generator, *, recipient_of_send: NDArray[np.int64]) -> None:
+def write_crm(writer: Writer, world: World, rng: np.random.Generator, *, recipient_of_send: NDArray[np.int64]) -> None:
     """Writes all CRM tables."""
     leads = _with_links(world, rng)
-    _write_contacts(cursor, world, rng, leads)
-    _write_companies(cursor, world)
-    _write_leads(cursor, leads)
-    write_deals(cursor, world)
-    _write_addresses(cursor, world, rng, leads)
-    _write_tags(cursor, world, leads)
-    _write_traces(cursor, world, leads, recipient_of_send)
-    _write_recycle_bin(cursor, world)
+    _write_contacts(writer, world, rng, leads)
+    _write_companies(writer, world)
+    _write_leads(writer, leads)
+    write_deals(writer, world)
+    _write_addresses(writer, world, rng, leads)
+    _write_tags(writer, world, leads)
+    _write_traces(writer, world, leads, recipient_of_send)
+    _write_recycle_bin(writer, world)
 
 
 def _with_links(world: World, rng: np.random.Generator) -> pd.DataFrame:
@@ -63,7 +62,7 @@ def _moved_at(world: World, column: str, frame: pd.DataFrame) -> pd.Series:
     return frame.groupby("person")[column].max().reindex(world.people["person"])
 
 
-def _write_contacts(cursor: Cursor, world: World, rng: np.random.Generator, leads: pd.DataFrame) -> None:
+def _write_contacts(writer: Writer, world: World, rng: np.random.Generator, leads: pd.DataFrame) -> None:
     people = world.people
     first_deal = world.deals.groupby("person")["created_at"].min().reindex(people["person"]).reset_index(drop=True)
     deal_moved = world.deals.groupby("person")["created_at"].max().reindex(people["person"]).reset_index(drop=True)
@@ -86,8 +85,7 @@ def _write_contacts(cursor: Cursor, world: World, rng: np.random.Generator, lead
     created[5] = modified[9] = modified[17] = ZERO_DATETIME  # what an import of years ago left behind
     birthdates[12] = birthdates[30] = ZERO_DATE
     company = cards["company"].fillna(0).astype(np.int64).tolist()
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_contact",
         {
             "ID": cards["id"].to_numpy(np.int64),
@@ -118,8 +116,7 @@ def _write_contacts(cursor: Cursor, world: World, rng: np.random.Generator, lead
     with_fields = cards[rng.random(size) < 0.35]
     count = len(with_fields)
     interests = (["Туризм"], ["Туризм", "Велоспорт"], ["Бег"])
-    write_rows(
-        cursor,
+    writer.write(
         "b_uts_crm_contact",
         {
             "VALUE_ID": with_fields["id"].to_numpy(np.int64),
@@ -134,11 +131,10 @@ def _write_contacts(cursor: Cursor, world: World, rng: np.random.Generator, lead
     )
 
 
-def _write_companies(cursor: Cursor, world: World) -> None:
+def _write_companies(writer: Writer, world: World) -> None:
     companies = world.companies
     at = np.repeat(local(pd.Series([world.started_at - pd.Timedelta(days=800)])), len(companies))
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_company",
         {
             "ID": companies["company"].to_numpy(),
@@ -155,8 +151,7 @@ def _write_companies(cursor: Cursor, world: World) -> None:
         },
     )
     members = world.people[world.people["company"].notna() & world.people["on_bitrix"]]
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_contact_company",
         {
             "CONTACT_ID": members["person"].to_numpy(),
@@ -168,14 +163,13 @@ def _write_companies(cursor: Cursor, world: World) -> None:
     )
 
 
-def _write_leads(cursor: Cursor, leads: pd.DataFrame) -> None:
+def _write_leads(writer: Writer, leads: pd.DataFrame) -> None:
     created, closed = local(leads["created_at"]), local(leads["closed_at"])
     status = leads["status"].to_numpy(object)
     moved = np.fmax(created, closed)
     names = {"new": "NEW", "converted": "CONVERTED", "junk": "JUNK"}
     semantics = {"new": "P", "converted": "S", "junk": "F"}
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_lead",
         {
             "ID": leads["lead"].to_numpy(),
@@ -207,8 +201,7 @@ def _write_leads(cursor: Cursor, leads: pd.DataFrame) -> None:
         },
     )
     known = leads[leads["contact"] > 0]
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_lead_contact",
         {
             "LEAD_ID": known["lead"].to_numpy(),
@@ -220,7 +213,7 @@ def _write_leads(cursor: Cursor, leads: pd.DataFrame) -> None:
     )
 
 
-def _write_addresses(cursor: Cursor, world: World, rng: np.random.Generator, leads: pd.DataFrame) -> None:
+def _write_addresses(writer: Writer, world: World, rng: np.random.Generator, leads: pd.DataFrame) -> None:
     """`b_crm_field_multi` as typed, and the duplicate index with the normalised values."""
     people = world.people[world.people["on_bitrix"]]
     info = world.companies
@@ -259,8 +252,7 @@ def _write_addresses(cursor: Cursor, world: World, rng: np.random.Generator, lea
             rows.append(("LEAD", lead, "EMAIL", "WORK", email if lead % 4 else email.strip().lower()))
         rows.append(("LEAD", lead, "PHONE", "MOBILE", phone))
     entity, element, kinds, value_types, values = map(list, zip(*rows, strict=True))
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_field_multi",
         {
             "ID": np.arange(1, len(rows) + 1),
@@ -273,8 +265,7 @@ def _write_addresses(cursor: Cursor, world: World, rng: np.random.Generator, lea
         },
     )
     number_of = {"LEAD": LEAD, "CONTACT": CONTACT, "COMPANY": COMPANY}
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_dp_comm_mcd",
         {
             "ENTITY_TYPE_ID": [number_of[str(name)] for name in entity],
@@ -292,7 +283,7 @@ def _tags(row: Mapping[Hashable, Any]) -> dict[str, str]:
     return {column: row[column] for column in UTM_COLUMNS if isinstance(row[column], str)}
 
 
-def _write_tags(cursor: Cursor, world: World, leads: pd.DataFrame) -> None:
+def _write_tags(writer: Writer, world: World, leads: pd.DataFrame) -> None:
     """UTM tags of leads as the form wrote them, copied to the deal on conversion."""
     own = {lead: _tags(row) for lead, row in zip(leads["lead"].tolist(), leads.to_dict("records"), strict=True)}
     rows = [(LEAD, lead, name.upper(), value) for lead, tags in own.items() for name, value in tags.items()]
@@ -300,10 +291,10 @@ def _write_tags(cursor: Cursor, world: World, leads: pd.DataFrame) -> None:
     for deal, lead in zip(from_lead["deal"].tolist(), from_lead["lead"].tolist(), strict=True):
         rows += [(DEAL, deal, name.upper(), value) for name, value in own[lead].items()]
     entity_type, entity, code, value = map(list, zip(*rows, strict=True))
-    write_rows(cursor, "b_crm_utm", {"ENTITY_TYPE_ID": entity_type, "ENTITY_ID": entity, "CODE": code, "VALUE": value})
+    writer.write("b_crm_utm", {"ENTITY_TYPE_ID": entity_type, "ENTITY_ID": entity, "CODE": code, "VALUE": value})
 
 
-def _write_traces(cursor: Cursor, world: World, leads: pd.DataFrame, recipient_of_send: NDArray[np.int64]) -> None:
+def _write_traces(writer: Writer, world: World, leads: pd.DataFrame, recipient_of_send: NDArray[np.int64]) -> None:
     """What the visitor script saw before the form: tags, and pages with `bx_sender_conversion_id` in the address."""
     landing = leads["landing_event"].fillna(0).to_numpy(np.int64)
     send = np.where(landing > 0, world.events["send"].to_numpy()[np.maximum(landing, 1) - 1], 0)
@@ -329,8 +320,7 @@ def _write_traces(cursor: Cursor, world: World, leads: pd.DataFrame, recipient_o
         ]
         rows.append((php.serialize({"ts": seconds - 600, "list": tags}), php.serialize(pages)))
     numbers = np.arange(1, len(rows) + 1)
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_tracking_trace",
         {
             "ID": numbers,
@@ -349,13 +339,11 @@ def _write_traces(cursor: Cursor, world: World, leads: pd.DataFrame, recipient_o
         for deal, lead in zip(from_lead["deal"].tolist(), from_lead["lead"].tolist(), strict=True)
     ]
     trace, entity_type, entity = map(list, zip(*links, strict=True))
-    write_rows(
-        cursor, "b_crm_tracking_trace_entity", {"TRACE_ID": trace, "ENTITY_TYPE_ID": entity_type, "ENTITY_ID": entity}
-    )
-    write_rows(cursor, "b_crm_tracking_trace_channel", {"TRACE_ID": numbers, "CODE": "form", "VALUE": "1"})
+    writer.write("b_crm_tracking_trace_entity", {"TRACE_ID": trace, "ENTITY_TYPE_ID": entity_type, "ENTITY_ID": entity})
+    writer.write("b_crm_tracking_trace_channel", {"TRACE_ID": numbers, "CODE": "form", "VALUE": "1"})
 
 
-def _write_recycle_bin(cursor: Cursor, world: World) -> None:
+def _write_recycle_bin(writer: Writer, world: World) -> None:
     """Cards that were merged away; nothing maps their ids to the winner's."""
     gone = (
         world.cards[world.cards["merged_at"].notna()]
@@ -366,8 +354,7 @@ def _write_recycle_bin(cursor: Cursor, world: World) -> None:
         return
     numbers = np.arange(1, len(gone) + 1)
     names = (gone["first_name"] + " " + gone["last_name"]).tolist()
-    write_rows(
-        cursor,
+    writer.write(
         "b_recyclebin",
         {
             "ID": numbers,
@@ -380,8 +367,7 @@ def _write_recycle_bin(cursor: Cursor, world: World) -> None:
             "USER_ID": 1,
         },
     )
-    write_rows(
-        cursor,
+    writer.write(
         "b_recyclebin_data",
         {
             "RECYCLEBIN_ID": numbers,

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from MySQLdb.cursors import Cursor
 from numpy.typing import NDArray
 
 from lettertrail.sandbox import php
@@ -23,7 +22,7 @@ from lettertrail.sandbox.bitrix_refusals import (
     contact_frames,
     subscription_frame,
 )
-from lettertrail.sandbox.bitrix_rows import ZERO_DATETIME, encode_emoji, local, write_rows, yes_no
+from lettertrail.sandbox.bitrix_rows import ZERO_DATETIME, Writer, encode_emoji, local, yes_no
 from lettertrail.sandbox.world import World
 from lettertrail.sandbox.world_letters import BITRIX_LETTERS, WELCOME_LETTERS
 
@@ -58,12 +57,13 @@ class SenderFrames:
     """`b_sender_posting_recipient.ID` by send number; 0 for sends of other channels."""
 
 
-def write_sender(cursor: Cursor, world: World, frames: SenderFrames) -> None:
+def write_sender(writer: Writer, world: World, frames: SenderFrames) -> None:
     """Writes all tables of the module."""
-    write_letters(cursor, world, frames.postings)
+    write_letters(writer, world, frames.postings)
+    recipients = frames.recipients if writer.moves_on_update else _as_inserted(frames.recipients, frames.postings)
     for table, frame in (
         ("b_sender_posting", frames.postings),
-        ("b_sender_posting_recipient", frames.recipients),
+        ("b_sender_posting_recipient", recipients),
         ("b_sender_posting_read", frames.reads),
         ("b_sender_posting_click", frames.clicks),
         ("b_sender_posting_unsub", frames.unsubs),
@@ -72,7 +72,13 @@ def write_sender(cursor: Cursor, world: World, frames: SenderFrames) -> None:
         ("b_sender_abuse", frames.abuse),
         ("b_main_mail_blacklist", frames.blacklist),
     ):
-        write_rows(cursor, table, {str(name): frame[name].to_numpy() for name in frame.columns})
+        writer.write(table, {str(name): frame[name].to_numpy() for name in frame.columns})
+
+
+def _as_inserted(recipients: pd.DataFrame, postings: pd.DataFrame) -> pd.DataFrame:
+    """DATE_UPDATE as PostgreSQL leaves it, at the time the posting was built (bitrix.md 1.3)."""
+    built_at = recipients["POSTING_ID"].map(postings.set_index("ID")["DATE_CREATE"])
+    return recipients.assign(DATE_UPDATE=built_at.fillna(recipients["DATE_SENT"]))
 
 
 def sender_frames(world: World, rng: np.random.Generator, *, user_of_person: Ids) -> SenderFrames:

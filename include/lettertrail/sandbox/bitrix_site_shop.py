@@ -6,12 +6,11 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pandas as pd
-from MySQLdb.cursors import Cursor
 from numpy.typing import NDArray
 
 from lettertrail.sandbox import php
 from lettertrail.sandbox.bitrix_refusals import EMPLOYEES
-from lettertrail.sandbox.bitrix_rows import local, write_rows, yes_no
+from lettertrail.sandbox.bitrix_rows import Writer, local, yes_no
 from lettertrail.sandbox.bitrix_schema import USER_FIELDS
 from lettertrail.sandbox.world import World
 from lettertrail.sandbox.world_sales import RATES
@@ -56,11 +55,10 @@ def accounts(world: World, rng: np.random.Generator) -> NDArray[np.int64]:
     return users
 
 
-def write_dictionaries(cursor: Cursor, world: World) -> None:
+def write_dictionaries(writer: Writer, world: World) -> None:
     """Writes sites, stages, currencies and custom fields."""
     began = local(pd.Series([world.started_at - pd.Timedelta(days=1000)]))[0]
-    write_rows(
-        cursor,
+    writer.write(
         "b_lang",
         {
             "LID": ["s1"],
@@ -72,12 +70,12 @@ def write_dictionaries(cursor: Cursor, world: World) -> None:
             "SERVER_NAME": "shop.example",
         },
     )
-    _write_stages(cursor)
-    _write_currencies(cursor, world, began)
-    _write_user_fields(cursor)
+    _write_stages(writer)
+    _write_currencies(writer, world, began)
+    _write_user_fields(writer)
 
 
-def _write_stages(cursor: Cursor) -> None:
+def _write_stages(writer: Writer) -> None:
     rows: list[tuple[str, str, str, int, str | None, int | None]] = []
     for number, (code, name, semantics) in enumerate(LEAD_STATUSES, 1):
         rows.append(("STATUS", code, name, number * 10, semantics, None))
@@ -87,8 +85,7 @@ def _write_stages(cursor: Cursor) -> None:
     rows += [("SOURCE", code, code.capitalize(), number * 10, None, None) for number, code in enumerate(SOURCES, 1)]
     rows += [("CONTACT_TYPE", "CLIENT", "Клиенты", 10, None, None), ("DEAL_TYPE", "SALE", "Продажа", 10, None, None)]
     entity, codes, names, sort, finals, category = map(list, zip(*rows, strict=True))
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_status",
         {
             "ENTITY_ID": entity,
@@ -101,17 +98,15 @@ def _write_stages(cursor: Cursor) -> None:
             "CATEGORY_ID": category,
         },
     )
-    write_rows(
-        cursor,
+    writer.write(
         "b_crm_deal_category",
         {"ID": [1], "CREATED_DATE": "2024-01-15", "NAME": "Корпоративные продажи", "IS_LOCKED": "N", "SORT": 10},
     )
 
 
-def _write_currencies(cursor: Cursor, world: World, began: np.datetime64) -> None:
+def _write_currencies(writer: Writer, world: World, began: np.datetime64) -> None:
     codes = list(RATES)
-    write_rows(
-        cursor,
+    writer.write(
         "b_catalog_currency",
         {
             "CURRENCY": codes,
@@ -126,8 +121,7 @@ def _write_currencies(cursor: Cursor, world: World, began: np.datetime64) -> Non
         },
     )
     foreign = [code for code in codes if code != "RUB"]
-    write_rows(
-        cursor,
+    writer.write(
         "b_catalog_currency_rate",
         {
             "CURRENCY": foreign,
@@ -139,7 +133,7 @@ def _write_currencies(cursor: Cursor, world: World, began: np.datetime64) -> Non
     )
 
 
-def _write_user_fields(cursor: Cursor) -> None:
+def _write_user_fields(writer: Writer) -> None:
     rows = [
         (f"CRM_{table.removeprefix('b_uts_crm_').upper()}", field, _FIELD_TYPES[mysql_type])
         for table, fields in USER_FIELDS.items()
@@ -148,8 +142,7 @@ def _write_user_fields(cursor: Cursor) -> None:
     entity, field, kind = map(list, zip(*rows, strict=True))
     many = yes_no([name == "UF_CRM_INTERESTS" for name in field])
     ids = list(range(1, len(rows) + 1))
-    write_rows(
-        cursor,
+    writer.write(
         "b_user_field",
         {
             "ID": ids,
@@ -161,14 +154,13 @@ def _write_user_fields(cursor: Cursor) -> None:
             "SETTINGS": php.serialize({"SIZE": 20, "ROWS": 1, "DEFAULT_VALUE": ""}),
         },
     )
-    write_rows(
-        cursor,
+    writer.write(
         "b_user_field_lang",
         {"USER_FIELD_ID": ids, "LANGUAGE_ID": "ru", "EDIT_FORM_LABEL": field, "LIST_COLUMN_LABEL": field},
     )
 
 
-def write_users(cursor: Cursor, world: World, users: NDArray[np.int64]) -> None:
+def write_users(writer: Writer, world: World, users: NDArray[np.int64]) -> None:
     """Writes the administrator, the employees and the people with an account."""
     person = np.flatnonzero(users)
     people = world.people.iloc[person - 1]
@@ -176,8 +168,7 @@ def write_users(cursor: Cursor, world: World, users: NDArray[np.int64]) -> None:
     began = local(pd.Series([world.started_at - pd.Timedelta(days=1000)]))
     registered = np.concatenate([np.repeat(began, staff), local(people["created_at"])])
     emails = ["admin@shop.example", *EMPLOYEES, *people["email_as_typed"].str.strip()]
-    write_rows(
-        cursor,
+    writer.write(
         "b_user",
         {
             "ID": np.concatenate([np.arange(1, staff + 1), users[person]]),
@@ -199,10 +190,9 @@ def write_users(cursor: Cursor, world: World, users: NDArray[np.int64]) -> None:
     )
 
 
-def write_consents(cursor: Cursor, world: World, consents: pd.DataFrame) -> None:
+def write_consents(writer: Writer, world: World, consents: pd.DataFrame) -> None:
     """Writes the agreement and who accepted it: by a letter's consent request, and on forms."""
-    write_rows(
-        cursor,
+    writer.write(
         "b_consent_agreement",
         {
             "ID": [1],
@@ -240,8 +230,7 @@ def write_consents(cursor: Cursor, world: World, consents: pd.DataFrame) -> None
         ignore_index=True,
     ).sort_values("at", kind="stable")
     numbers = np.arange(1, len(rows) + 1)
-    write_rows(
-        cursor,
+    writer.write(
         "b_consent_user_consent",
         {
             "ID": numbers,
@@ -254,19 +243,18 @@ def write_consents(cursor: Cursor, world: World, consents: pd.DataFrame) -> None
         },
     )
     known = rows["value"].notna().to_numpy() & (rows["value"].str.len().fillna(99).to_numpy() <= 50)
-    write_rows(
-        cursor,
+    writer.write(
         "b_consent_user_consent_item",
         {"USER_CONSENT_ID": numbers[known], "VALUE": rows["value"].to_numpy(object)[known]},
     )
 
 
-def write_shop(cursor: Cursor, world: World, users: NDArray[np.int64], rng: np.random.Generator) -> None:
+def write_shop(writer: Writer, world: World, users: NDArray[np.int64], rng: np.random.Generator) -> None:
     """Writes orders with their baskets, buyer data and payments, and which letter a visit came from."""
     orders = world.orders
     if orders.empty:
         return
-    _write_shop_dictionaries(cursor)
+    _write_shop_dictionaries(writer)
     number = orders["order"].to_numpy()
     person = orders["person"].to_numpy()
     created, paid = local(orders["created_at"]), local(orders["paid_at"])
@@ -275,13 +263,11 @@ def write_shop(cursor: Cursor, world: World, users: NDArray[np.int64], rng: np.r
     fusers = np.unique(person)
     fuser_of = np.searchsorted(fusers, person) + 1
     last = pd.Series(created).groupby(person).max().reindex(fusers).to_numpy("datetime64[s]")
-    write_rows(
-        cursor,
+    writer.write(
         "b_sale_fuser",
         {"ID": np.arange(1, len(fusers) + 1), "DATE_INSERT": last, "DATE_UPDATE": last, "USER_ID": users[fusers]},
     )
-    write_rows(
-        cursor,
+    writer.write(
         "b_sale_order",
         {
             "ID": number,
@@ -303,10 +289,9 @@ def write_shop(cursor: Cursor, world: World, users: NDArray[np.int64], rng: np.r
             "ACCOUNT_NUMBER": [str(order) for order in number.tolist()],
         },
     )
-    _write_baskets(cursor, orders, fuser_of, created)
-    _write_buyers(cursor, world, orders)
-    write_rows(
-        cursor,
+    _write_baskets(writer, orders, fuser_of, created)
+    _write_buyers(writer, world, orders)
+    writer.write(
         "b_sale_order_payment",
         {
             "ID": number,
@@ -320,15 +305,14 @@ def write_shop(cursor: Cursor, world: World, users: NDArray[np.int64], rng: np.r
             "CURRENCY": "RUB",
         },
     )
-    _write_conversion(cursor, orders, created)
+    _write_conversion(writer, orders, created)
 
 
-def _write_shop_dictionaries(cursor: Cursor) -> None:
-    write_rows(cursor, "b_sale_status", {"ID": ["N", "F"], "TYPE": "O", "SORT": [100, 200]})
-    write_rows(cursor, "b_sale_status_lang", {"STATUS_ID": ["N", "F"], "LID": "ru", "NAME": ["Принят", "Выполнен"]})
-    write_rows(cursor, "b_sale_person_type", {"ID": [1], "LID": "s1", "NAME": "Физическое лицо"})
-    write_rows(
-        cursor,
+def _write_shop_dictionaries(writer: Writer) -> None:
+    writer.write("b_sale_status", {"ID": ["N", "F"], "TYPE": "O", "SORT": [100, 200]})
+    writer.write("b_sale_status_lang", {"STATUS_ID": ["N", "F"], "LID": "ru", "NAME": ["Принят", "Выполнен"]})
+    writer.write("b_sale_person_type", {"ID": [1], "LID": "s1", "NAME": "Физическое лицо"})
+    writer.write(
         "b_sale_order_props",
         {
             "ID": [1, 2],
@@ -345,7 +329,7 @@ def _write_shop_dictionaries(cursor: Cursor) -> None:
 
 
 def _write_baskets(
-    cursor: Cursor, orders: pd.DataFrame, fuser_of: NDArray[np.int64], created: NDArray[np.datetime64]
+    writer: Writer, orders: pd.DataFrame, fuser_of: NDArray[np.int64], created: NDArray[np.datetime64]
 ) -> None:
     """Two lines an order, together worth the order without delivery; and a few carts that never became one."""
     goods = [max(Decimal("0.00"), amount - DELIVERY) for amount in orders["amount"]]
@@ -353,8 +337,7 @@ def _write_baskets(
     prices = [*first, *(value - part for value, part in zip(goods, first, strict=True))]
     carts = len(orders) // 5
     number = orders["order"].tolist()
-    write_rows(
-        cursor,
+    writer.write(
         "b_sale_basket",
         {
             "FUSER_ID": np.concatenate([fuser_of, fuser_of, fuser_of[:carts]]),
@@ -373,11 +356,10 @@ def _write_baskets(
     )
 
 
-def _write_buyers(cursor: Cursor, world: World, orders: pd.DataFrame) -> None:
+def _write_buyers(writer: Writer, world: World, orders: pd.DataFrame) -> None:
     people = world.people.iloc[orders["person"].to_numpy() - 1]
     number = orders["order"].tolist()
-    write_rows(
-        cursor,
+    writer.write(
         "b_sale_order_props_value",
         {
             "ORDER_ID": number + number,
@@ -391,7 +373,7 @@ def _write_buyers(cursor: Cursor, world: World, orders: pd.DataFrame) -> None:
     )
 
 
-def _write_conversion(cursor: Cursor, orders: pd.DataFrame, created: NDArray[np.datetime64]) -> None:
+def _write_conversion(writer: Writer, orders: pd.DataFrame, created: NDArray[np.datetime64]) -> None:
     """Native attribution: the landing hit put the letter id into the session of the order (bitrix.md 1.7)."""
     caused = np.flatnonzero(orders["causes"].map(len).to_numpy() > 0)
     letters = [int(causes[-1]) for causes in orders["causes"].iloc[caused]]
@@ -400,11 +382,10 @@ def _write_conversion(cursor: Cursor, orders: pd.DataFrame, created: NDArray[np.
         return
     context_of = {letter: context for context, letter in enumerate(known, 1)}
     contexts = [context_of[letter] for letter in letters]
-    write_rows(
-        cursor, "b_conv_context", {"ID": list(context_of.values()), "SNAPSHOT": [f"{letter:064x}" for letter in known]}
+    writer.write(
+        "b_conv_context", {"ID": list(context_of.values()), "SNAPSHOT": [f"{letter:064x}" for letter in known]}
     )
-    write_rows(
-        cursor,
+    writer.write(
         "b_conv_context_attribute",
         {
             "CONTEXT_ID": list(context_of.values()),
@@ -412,8 +393,7 @@ def _write_conversion(cursor: Cursor, orders: pd.DataFrame, created: NDArray[np.
             "VALUE": [str(letter) for letter in known],
         },
     )
-    write_rows(
-        cursor,
+    writer.write(
         "b_conv_context_entity_item",
         {
             "CONTEXT_ID": contexts,
