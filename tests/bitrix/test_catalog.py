@@ -14,7 +14,7 @@ from lettertrail.bitrix.catalog import NEVER_EXTRACTED, TableEntry, load_catalog
 from lettertrail.errors import ConfigurationError
 from lettertrail.settings import BITRIX_SOURCES_FILE, PROJECT_ROOT
 
-COLUMNS_FILE = PROJECT_ROOT / "include" / "lettertrail" / "sandbox" / "bitrix_columns.csv"
+COLUMNS_FILE = PROJECT_ROOT / "include" / "lettertrail" / "bitrix" / "bitrix_columns.csv"
 GOOD = {"strategy": "full", "key": ["id"], "why": "Small."}
 
 

@@ -35,8 +35,19 @@ NEVER_EXTRACTED = frozenset(
 )  # fmt: skip
 """Column names that stay in the source whatever the catalogue says (bitrix.md 5, "Secrets and personal data")."""
 
+_SECRET = re.compile(
+    r"passw|passphrase|pwd|(^|_)pass(_|$)|parol|check_?word|token|secret(?!ar)|hash(?!tag)|credential|"
+    r"(^|_)(otp|pin|salt|cvv|cvc|sess(ion)?_?id|session_?key)(_|$)|card_?num|"
+    r"(confirm|confirmation|security|verify|verification|activation|reset|recovery|sms|auth|access|login)_?(code|key|word)|"
+    r"(api|private|secret|access|encryption|license)_?key"
+)
+"""What a secret is called that nobody has put on a list: a custom field, a column of a newer version or of a module."""
+
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _WORD = re.compile(r"[A-Za-z0-9_]{1,32}")
+
+DEFAULT_AREA = "others"
+MAX_QUARANTINED_PCT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +96,23 @@ class TableEntry:
     exclude: frozenset[str] = frozenset()
     """Columns not worth copying; the reason is in the description."""
     deny: frozenset[str] = NEVER_EXTRACTED
+    php: tuple[str, ...] = ()
+    """PHP-serialised columns: parsed into `<column>__json` beside the untouched text."""
+    area: str = DEFAULT_AREA
+    """The part of the catalogue that is copied together, one table after the other."""
+    max_quarantined_pct: float = MAX_QUARANTINED_PCT
+    """A load with a larger share of rows that cannot be read or stored fails."""
 
     def extracts(self, column: str) -> bool:
-        """Whether the column is copied: neither excluded nor denied."""
-        return column not in self.exclude and column not in self.deny
+        """Whether the column, in whatever letter case, is copied: not excluded, not denied, no secret by its name."""
+        name = column.lower()
+        return name not in self.exclude and name not in self.deny and not is_secret(name)
+
+
+def is_secret(column: str) -> bool:
+    """Whether a column's name says that it holds a password, check word, token or code; it is never copied then."""
+    name = column.lower()
+    return name in NEVER_EXTRACTED or _SECRET.search(name) is not None
 
 
 def load_catalog(path: Path = BITRIX_SOURCES_FILE) -> list[TableEntry]:
@@ -128,6 +152,7 @@ def _entry(table: Mapping[str, Any], *, deny: frozenset[str]) -> TableEntry:
         raise ConfigurationError(f"table {name}: config.meta.extract is missing")
     allowed = {
         "strategy", "key", "why", "tail", "cursor", "overlap_minutes", "range_by", "touched_by", "exclude",
+        "php", "area", "max_quarantined_pct",
     }  # fmt: skip
     _refuse_unknown(f"table {name}", extract, allowed)
     strategy = extract.get("strategy")
@@ -152,6 +177,9 @@ def _entry(table: Mapping[str, Any], *, deny: frozenset[str]) -> TableEntry:
         touched_by=tuple(_trigger(name, trigger) for trigger in extract.get("touched_by", [])),
         exclude=frozenset(_identifiers(where, "exclude", extract.get("exclude", []))),
         deny=deny,
+        php=_identifiers(where, "php", extract.get("php", [])),
+        area=_identifier(where, "area", extract.get("area", DEFAULT_AREA)),
+        max_quarantined_pct=_percent(where, "max_quarantined_pct", extract.get("max_quarantined_pct")),
     )
     _check_strategy(entry)
     return entry
@@ -249,3 +277,11 @@ def _whole(where: str, setting: str, value: object) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigurationError(f"{where}: {setting} is {value!r}; say a whole number")
     return value
+
+
+def _percent(where: str, setting: str, value: object) -> float:
+    if value is None:
+        return MAX_QUARANTINED_PCT
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 100:
+        raise ConfigurationError(f"{where}: {setting} is {value!r}; say a percentage")
+    return float(value)

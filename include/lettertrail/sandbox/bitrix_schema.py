@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-COLUMNS_FILE = Path(__file__).with_name("bitrix_columns.csv")
+COLUMNS_FILE = Path(__file__).parents[1] / "bitrix" / "bitrix_columns.csv"
 TABLE_OPTIONS = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
 
 USER_FIELDS: Mapping[str, Mapping[str, str]] = {
