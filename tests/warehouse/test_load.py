@@ -282,6 +282,17 @@ def test_nothing_is_half_written_when_the_ledger_fails(
     assert counts(warehouse.load(letters, entry("letters"))) == {"read": 9, "updated": 9, "deleted": 1}
 
 
+def test_a_load_tells_every_stage_in_order(letters: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
+    """The fault tests kill at these names, so each must come, and where it says."""
+    told: list[str] = []
+    append = entry("letters", "append", tail=20)
+    warehouse.load(letters, append, on_stage=told.append)
+    assert told == list(load_module.STAGES)
+    told.clear()
+    warehouse.load(letters, append, on_stage=told.append)
+    assert told == [stage for stage in load_module.STAGES if stage != "copied"]
+
+
 def test_a_killed_first_copy_goes_on_where_it_was(
     letters: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,25 @@ log = logging.getLogger(__name__)
 CHUNK_ROWS = 250_000
 """Rows of one load of a large table: a few seconds of work to lose, and a bounded transaction."""
 
+STAGES = (
+    "planned",  # what to read is known; nothing was read
+    "source opened",  # the first rows came out of the source
+    "rows landing",  # the first rows went to the warehouse
+    "rows landed",  # all rows are there, invisible
+    "merged",  # the raw table is written, not committed
+    "before commit",  # so are the ledger row and the cursor
+    "committed",
+    "copied",  # all ranges of a first copy are done and its watermarks are set
+    "compared",  # the keys were compared with the source
+)
+"""What `on_stage` is told, in this order; those from "source opened" to "committed" once for each key range."""
+
+OnStage = Callable[[str], None]
+
+
+def _no_stage(_: str) -> None:
+    pass
+
 
 @dataclass(slots=True)
 class _Run:
@@ -49,6 +68,7 @@ class _Run:
     target: Target
     started_at: datetime
     notices: list[str]
+    on_stage: OnStage = _no_stage
     counts: Counts = field(default_factory=Counts)
 
     def add(self, counts: Counts, notices: list[str]) -> None:
@@ -64,11 +84,13 @@ def load_table(
     run_id: str,
     clock: Clock,
     chunk_rows: int = CHUNK_ROWS,
+    on_stage: OnStage = _no_stage,
 ) -> LoadResult:
     """Brings `raw_bitrix.<table>` up to date and says what happened to every row read.
 
     Args:
         chunk_rows: size of the key ranges that a complete read is cut into.
+        on_stage: called with each of `STAGES` as it is reached; the fault tests kill the process in there.
 
     Raises:
         SourceError: the source could not be read.
@@ -80,7 +102,7 @@ def load_table(
         lock(connection, entry)
         with connection.transaction():
             target, notices = ensure_target(connection, entry, columns)
-        run = _Run(source, entry, warehouse_dsn, run_id, clock, connection, target, started_at, notices=notices)
+        run = _Run(source, entry, warehouse_dsn, run_id, clock, connection, target, started_at, notices, on_stage)
         state = read_state(connection, target.name)
         if state.get("columns") != signature(columns) or "copying" in state:
             _copy_whole(run, state, chunk_rows)
@@ -90,6 +112,7 @@ def load_table(
             _read_changes(run, state)
         if entry.strategy != "full":
             _compare_keys(run)
+            on_stage("compared")
     result = LoadResult.of(target.name, run.counts, seconds=time.monotonic() - began, notices=run.notices)
     log.info(
         "%s (%s): %s read, %s inserted, %s updated, %s unchanged, %s quarantined, %s deleted in %.1f s",
@@ -112,6 +135,7 @@ def _copy_whole(run: _Run, state: dict[str, Any], chunk_rows: int) -> None:
     else:
         run.notices.append(f"first copy goes on from {run.entry.range_by} {copying['after']}")
     ranges = _ranges(run, chunk_rows, after=copying["after"])
+    run.on_stage("planned")
     for key_range in ranges:
         if key_range is ranges[-1]:
             new_state = {"columns": columns, "marks": copying["marks"]}
@@ -120,10 +144,13 @@ def _copy_whole(run: _Run, state: dict[str, Any], chunk_rows: int) -> None:
         _load_range(run, key_range, strategy="first_copy", state=new_state)
     # Nothing has looked at the new table yet; the planner would guess, and the next merge would scan it.
     run.connection.execute(sql.SQL("analyze {}").format(run.target.relation))
+    run.on_stage("copied")
 
 
 def _read_whole(run: _Run, chunk_rows: int) -> None:
-    for key_range in _ranges(run, chunk_rows):
+    ranges = _ranges(run, chunk_rows)
+    run.on_stage("planned")
+    for key_range in ranges:
         _load_range(run, key_range, strategy="full", state=None)
 
 
@@ -144,6 +171,7 @@ def _load_range(run: _Run, key_range: KeyRange, *, strategy: str, state: dict[st
 def _read_changes(run: _Run, state: dict[str, Any]) -> None:
     before: Marks = state["marks"]
     after = run.source.marks(run.entry, run.target.columns, now=run.started_at, but_cursor=True)
+    run.on_stage("planned")
     batches: Iterator[pa.RecordBatch] = run.source.read_changes(
         run.entry, run.target.columns, before, now=run.started_at
     )
@@ -192,7 +220,7 @@ def _compare_keys(run: _Run) -> None:
 def _move(run: _Run, batches: Iterator[pa.RecordBatch], make_load: Callable[[], Load], *, scope: Scope | None) -> None:
     counts, notices = load_rows(
         run.connection, run.warehouse_dsn, run.target, batches, make_load,
-        clock=run.clock, timezone=run.source.timezone, scope=scope,
+        clock=run.clock, timezone=run.source.timezone, scope=scope, on_stage=run.on_stage,
     )  # fmt: skip
     run.add(counts, notices)
 

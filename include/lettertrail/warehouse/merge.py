@@ -40,16 +40,20 @@ def load_rows(
     clock: Clock,
     timezone: ZoneInfo,
     scope: Scope | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
 ) -> tuple[Counts, list[str]]:
     """Copies, merges and records one load; commits once. `connection` must be in autocommit mode.
 
     Args:
         make_load: called inside the transaction, once all rows are here.
         scope: what part of the source `batches` is all of; None when it is only a selection, so nothing is deleted.
+        on_stage: see `load.STAGES`.
     """
     cleaner = Cleaner(target)
     ahead, many = look_ahead(batches)
+    on_stage("source opened")
     try:
+        on_stage("rows landing")
         landing = None if many is None else land_many(connection, warehouse_dsn, target, many, cleaner)
         with connection.transaction():
             # The statements around it need not wait for the disk; this commit must.
@@ -59,11 +63,15 @@ def load_rows(
                 counts = Counts()
             else:
                 landing = landing or land_few(connection, target, ahead, cleaner)
+                on_stage("rows landed")
                 merge = _Merge(connection, target, landing, load, clock(), timezone)
                 counts = merge.run(read=cleaner.rows, scope=scope)
+            on_stage("merged")
             said = [*cleaner.notices, *([f"{counts.quarantined} rows quarantined"] if counts.quarantined else [])]
             load = replace(load, notices=(*load.notices, *said))
             record(connection, load, counts, finished_at=clock())
+            on_stage("before commit")
+        on_stage("committed")
     finally:
         if many is not None and not connection.closed:
             drop(connection, target)
