@@ -14,6 +14,8 @@ def test_defaults_are_safe() -> None:
     assert settings.dry_run is True
     assert settings.allowed_hosts == ()
     assert settings.esp_accounts is None
+    assert settings.bitrix_conn == "bitrix"
+    assert settings.source_parallel == 2
 
 
 def test_lists_are_split_and_trimmed() -> None:
@@ -24,7 +26,13 @@ def test_lists_are_split_and_trimmed() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("LETTERTRAIL_DRY_RUN", "perhaps"), ("LETTERTRAIL_DRY_RUN", ""), ("LETTERTRAIL_SOURCE_TIMEZONE", "Moscow/Europe")],
+    [
+        ("LETTERTRAIL_DRY_RUN", "perhaps"),
+        ("LETTERTRAIL_DRY_RUN", ""),
+        ("LETTERTRAIL_SOURCE_TIMEZONE", "Moscow/Europe"),
+        ("LETTERTRAIL_SOURCE_PARALLEL", "0"),
+        ("LETTERTRAIL_SOURCE_PARALLEL", "two"),
+    ],
 )
 def test_a_wrong_value_is_named(variable: str, value: str) -> None:
     """The message says which variable to mend."""

@@ -34,6 +34,10 @@ class Settings:
     """When true, pushes are planned and recorded but not sent."""
     esp_accounts: tuple[str, ...] | None
     """Connection ids of the ESP accounts to ingest; None means one per adapter, named after it."""
+    bitrix_conn: str = "bitrix"
+    """Connection the Bitrix tables are read through: the site's database, a replica of it, or a Bitrix24 portal."""
+    source_parallel: int = 2
+    """Tasks that read from the Bitrix site at the same time."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -50,6 +54,8 @@ class Settings:
             allowed_hosts=_words(env.get("LETTERTRAIL_ALLOWED_HOSTS", "")),
             dry_run=_flag("LETTERTRAIL_DRY_RUN", env.get("LETTERTRAIL_DRY_RUN", "true")),
             esp_accounts=accounts or None,
+            bitrix_conn=env.get("LETTERTRAIL_BITRIX_CONN", "").strip() or "bitrix",
+            source_parallel=_whole("LETTERTRAIL_SOURCE_PARALLEL", env.get("LETTERTRAIL_SOURCE_PARALLEL", "2")),
         )
 
 
@@ -62,6 +68,12 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ConfigurationError(f"LETTERTRAIL_SOURCE_TIMEZONE is {name!r}, which is no time zone") from error
+
+
+def _whole(variable: str, text: str) -> int:
+    if not text.strip().isascii() or not text.strip().isdigit() or int(text) < 1:
+        raise ConfigurationError(f"{variable} is {text!r}; say a whole number above 0")
+    return int(text)
 
 
 def _flag(variable: str, text: str) -> bool:
