@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +49,24 @@ def test_another_handle_finds_the_running_server(server: EmbeddedPostgres) -> No
     other.stop()
     with pytest.raises(ConfigurationError, match="not running"):
         _ = EmbeddedPostgres(server.data_dir).port
+
+
+def test_a_killed_server_that_nobody_buried_is_started_again(server: EmbeddedPostgres) -> None:
+    """A zombie still has its process id; neither we nor PostgreSQL may take it for a running server."""
+    server.start()
+    pid_file = server.data_dir / "postmaster.pid"
+    lines = pid_file.read_text(encoding="utf-8").splitlines()
+    server.stop()
+    zombie = subprocess.Popen(["true"])
+    try:
+        time.sleep(0.2)
+        pid_file.write_text("\n".join([str(zombie.pid), *lines[1:]]), encoding="utf-8")
+        shutil.chown(pid_file, server.data_dir.owner(), server.data_dir.group())
+        assert not server.is_running()
+        server.start()
+        psycopg.connect(server.dsn()).close()
+    finally:
+        zombie.wait()
 
 
 def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:

@@ -188,6 +188,11 @@ class EmbeddedPostgres:
             lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return None
+        if _is_zombie(lines[0]):
+            # A killed server whose parent has not asked for its end, as in a container without an init process.
+            # PostgreSQL takes it for alive and would not start; its own look at shared memory still protects the data.
+            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+            return None
         with contextlib.suppress(subprocess.CalledProcessError):
             self._control("status", account=_service_account())
             return int(lines[3])
@@ -216,6 +221,15 @@ def _run(program: str, *arguments: str, cwd: Path, account: pwd.struct_passwd | 
             raise
         finally:
             Path(errors.name).unlink(missing_ok=True)
+
+
+def _is_zombie(pid: str) -> bool:
+    try:
+        facts = Path("/proc", pid.strip(), "stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    # The state comes after the name, which may hold anything but ends at the last bracket.
+    return facts.rpartition(")")[2].split()[0] == "Z"
 
 
 def _service_account() -> pwd.struct_passwd | None:
