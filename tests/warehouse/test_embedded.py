@@ -57,7 +57,7 @@ def test_a_killed_server_that_nobody_buried_is_started_again(server: EmbeddedPos
     pid_file = server.data_dir / "postmaster.pid"
     lines = pid_file.read_text(encoding="utf-8").splitlines()
     server.stop()
-    zombie = subprocess.Popen(["true"])
+    zombie = subprocess.Popen(["true"], user=server.data_dir.owner())
     try:
         time.sleep(0.2)
         pid_file.write_text("\n".join([str(zombie.pid), *lines[1:]]), encoding="utf-8")
