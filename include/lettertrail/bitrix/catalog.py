@@ -43,20 +43,35 @@ _SECRET = re.compile(
 )
 """What a secret is called that nobody has put on a list: a custom field, a column of a newer version or of a module."""
 
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The file is read in every task; libyaml is ten times as quick."""
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _WORD = re.compile(r"[A-Za-z0-9_]{1,32}")
 
+CONTENT_KEY = ("_row_hash",)
+"""The key of a table that has none: a row is its content, as the source hashes it."""
+CURSOR_CONDITIONS = frozenset({"moves_by_itself", "indexed"})
 DEFAULT_AREA = "others"
 MAX_QUARANTINED_PCT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """A table between a trigger and this one: `trigger.column = via.column` and `via.gives = this.matches`."""
+
+    table: str
+    column: str
+    gives: str
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """Rows of another table that make rows of this one worth reading again: `other.column = this.matches`.
 
-    At least one of `new_by` (rows of the other table with a higher key), `modified_by` (with a later change time),
-    `open_while` (whose column holds one of the words) and `young_days` with `young_by` is set; a row of the other
-    table counts when any of them holds.
+    With `via` there is one table in between. The other table may be this one itself, which is how a second change time
+    is declared; then a row touches itself alone. At least one of `new_by` (rows of the other table with a higher key),
+    `modified_by` (with a later change time), `open_while` (whose column holds one of the words) and `young_days` with
+    `young_by` is set; a row of the other table counts when any of them holds.
     """
 
     table: str
@@ -71,6 +86,12 @@ class Trigger:
     open_while: Mapping[str, Sequence[str]] = field(default_factory=dict)
     young_by: str | None = None
     young_days: int | None = None
+    via: Via | None = None
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables it needs."""
+        return (self.table,) if self.via is None else (self.table, self.via.table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +110,8 @@ class TableEntry:
     """Read ids above the watermark minus this; None when the table has no growing id."""
     cursor: str | None = None
     """The change-time column; for `touched_by` optional, used when the source has it."""
+    cursor_if: frozenset[str] = frozenset()
+    """What the source's column must be for the cursor to be followed: `moves_by_itself`, `indexed`."""
     overlap_minutes: int = DEFAULT_OVERLAP_MINUTES
     range_by: str | None = None
     """The whole-number column that cuts the table into key ranges; None: it is always read in one piece."""
@@ -121,13 +144,7 @@ def load_catalog(path: Path = BITRIX_SOURCES_FILE) -> list[TableEntry]:
     Raises:
         ConfigurationError: when the file is missing or an entry is incomplete, naming the entry and the field.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"the Bitrix catalogue {path.name} does not exist") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"the Bitrix catalogue {path.name} is no valid YAML: {error}") from None
-    sources = [source for source in (document or {}).get("sources", []) if source.get("name") == "bitrix"]
+    sources = [source for source in _document(path).get("sources", []) if source.get("name") == "bitrix"]
     if len(sources) != 1:
         raise ConfigurationError(f"{path.name} must declare exactly one source named bitrix")
     source_meta = (sources[0].get("config") or {}).get("meta") or {}
@@ -142,6 +159,21 @@ def load_catalog(path: Path = BITRIX_SOURCES_FILE) -> list[TableEntry]:
     return entries
 
 
+def left_out(path: Path = BITRIX_SOURCES_FILE) -> dict[str, str]:
+    """Tables of the reference that are not copied -> why; they stand in the same file, where dbt does not look."""
+    listed = (_document(path).get("anchors") or {}).get("left_out") or {}
+    return {str(table): str(reason) for table, reason in listed.items()}
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_SafeLoader) or {}  # noqa: S506 - both are safe
+    except FileNotFoundError:
+        raise ConfigurationError(f"the Bitrix catalogue {path.name} does not exist") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"the Bitrix catalogue {path.name} is no valid YAML: {error}") from None
+
+
 def _entry(table: Mapping[str, Any], *, deny: frozenset[str]) -> TableEntry:
     name = _identifier("a table", "name", table.get("name"))
     description = str(table.get("description") or "").strip()
@@ -152,7 +184,7 @@ def _entry(table: Mapping[str, Any], *, deny: frozenset[str]) -> TableEntry:
         raise ConfigurationError(f"table {name}: config.meta.extract is missing")
     allowed = {
         "strategy", "key", "why", "tail", "cursor", "overlap_minutes", "range_by", "touched_by", "exclude",
-        "php", "area", "max_quarantined_pct",
+        "php", "area", "max_quarantined_pct", "cursor_if",
     }  # fmt: skip
     _refuse_unknown(f"table {name}", extract, allowed)
     strategy = extract.get("strategy")
@@ -160,7 +192,8 @@ def _entry(table: Mapping[str, Any], *, deny: frozenset[str]) -> TableEntry:
         raise ConfigurationError(f"table {name}: strategy is {strategy!r}; say one of {', '.join(STRATEGIES)}")
     if not extract.get("why"):
         raise ConfigurationError(f"table {name}: why is missing; say why this strategy is right for it")
-    key = _identifiers(f"table {name}", "key", extract.get("key", []))
+    key = extract.get("key", [])
+    key = CONTENT_KEY if key == [*CONTENT_KEY] else _identifiers(f"table {name}", "key", key)
     if not key:
         raise ConfigurationError(f"table {name}: key is missing")
     where = f"table {name}"
@@ -172,6 +205,7 @@ def _entry(table: Mapping[str, Any], *, deny: frozenset[str]) -> TableEntry:
         why=str(extract["why"]),
         tail=_whole(where, "tail", extract.get("tail", DEFAULT_TAIL if strategy == "append" else None)),
         cursor=_optional_identifier(where, "cursor", extract.get("cursor")),
+        cursor_if=frozenset(_identifiers(where, "cursor_if", extract.get("cursor_if", []))),
         overlap_minutes=_whole(where, "overlap_minutes", extract.get("overlap_minutes")) or DEFAULT_OVERLAP_MINUTES,
         range_by=_optional_identifier(where, "range_by", extract.get("range_by", _only_id(key))),
         touched_by=tuple(_trigger(name, trigger) for trigger in extract.get("touched_by", [])),
@@ -191,6 +225,14 @@ def _check_strategy(entry: TableEntry) -> None:
         raise ConfigurationError(f"{where} follows one growing id; key has {len(entry.key)} columns")
     if entry.strategy == "modified" and entry.cursor is None:
         raise ConfigurationError(f"{where} needs cursor, the column with the change time")
+    if entry.cursor_if and (entry.cursor is None or entry.strategy != "touched_by"):
+        raise ConfigurationError(f"{where}: cursor_if needs a cursor, and the rules of touched_by to fall back on")
+    if entry.cursor_if - CURSOR_CONDITIONS:
+        raise ConfigurationError(f"{where}: cursor_if is one of {', '.join(sorted(CURSOR_CONDITIONS))}")
+    if entry.key == CONTENT_KEY and entry.strategy != "full":
+        raise ConfigurationError(f"{where}: a table without a key is read whole")
+    if set(entry.php) - {column for column in entry.php if entry.extracts(column)}:
+        raise ConfigurationError(f"{where}: php names a column that is not copied")
     if (entry.strategy == "touched_by") != bool(entry.touched_by):
         raise ConfigurationError(f"{where} and the list touched_by go together")
     if entry.tail is not None and len(entry.key) != 1:
@@ -207,7 +249,7 @@ def _trigger(table: str, raw: object) -> Trigger:
         raise ConfigurationError(f"{where} must be a list of mappings")
     allowed = {
         "table", "column", "matches", "where", "new_by", "tail", "modified_by", "overlap_minutes", "open_while",
-        "young_by", "young_days",
+        "young_by", "young_days", "via",
     }  # fmt: skip
     _refuse_unknown(where, raw, allowed)
     open_while = {
@@ -229,12 +271,22 @@ def _trigger(table: str, raw: object) -> Trigger:
         open_while=open_while,
         young_by=_optional_identifier(where, "young_by", raw.get("young_by")),
         young_days=_whole(where, "young_days", raw.get("young_days")),
+        via=_via(f"{where}: via", raw.get("via")),
     )
     if (trigger.young_by is None) != (trigger.young_days is None):
         raise ConfigurationError(f"{where}: young_by and young_days go together")
     if not (trigger.new_by or trigger.modified_by or trigger.open_while or trigger.young_by):
         raise ConfigurationError(f"{where}: say new_by, modified_by, open_while or young_by")
     return trigger
+
+
+def _via(where: str, raw: object) -> Via | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping):
+        raise ConfigurationError(f"{where} must be a mapping")
+    _refuse_unknown(where, raw, {"table", "column", "gives"})
+    return Via(*(_identifier(where, setting, raw.get(setting)) for setting in ("table", "column", "gives")))
 
 
 def _only_id(key: Sequence[str]) -> str | None:

@@ -83,7 +83,7 @@ class SqlSource:
             for row in rows
             if entry.extracts(row["name"].lower())
         )
-        missing = sorted(set(entry.key) - {column.name for column in found})
+        missing = sorted(set(entry.key) - {column.name for column in found} - {ROW_HASH})
         if missing:
             raise ContractError(f"table {entry.name} has no column {', '.join(missing)}, which is its key")
         return found
@@ -199,11 +199,11 @@ class SqlSource:
             where = [f"own.{quote(column)} = '{_checked_word(word)}'" for column, word in trigger.where.items()]
             # One arm per condition, again so that each can use an index.
             for condition in self._conditions(trigger, marks, now):
-                arms.append(
-                    f"{head} join {quote(trigger.table)} as other"
-                    f" on other.{quote(trigger.column)} = own.{quote(trigger.matches)}"
-                    f" where {' and '.join([*where, condition])}"
-                )
+                conditions = " and ".join([*where, condition])
+                if trigger.table == entry.name:
+                    arms.append(f"{head} where {conditions.replace('other.', 'own.')}")
+                else:
+                    arms.append(f"{head}{_joined(trigger)} where {conditions}")
         return arms
 
     def _conditions(self, trigger: Trigger, marks: Marks, now: datetime) -> Iterator[str]:
@@ -343,6 +343,15 @@ def _range_condition(column: str, key_range: KeyRange) -> str:
         return f"({column} < {int(key_range.high or 0)} or {column} is null)"
     upper = "" if key_range.high is None else f" and {column} < {int(key_range.high)}"
     return f"({column} >= {int(key_range.low)}{upper})"
+
+
+def _joined(trigger: Trigger) -> str:
+    """From `own` to `other`, over a table in between if there is one."""
+    other = f" join {quote(trigger.table)} as other on other.{quote(trigger.column)}"
+    if trigger.via is None:
+        return f"{other} = own.{quote(trigger.matches)}"
+    via = f" join {quote(trigger.via.table)} as via on via.{quote(trigger.via.gives)} = own.{quote(trigger.matches)}"
+    return f"{via}{other} = via.{quote(trigger.via.column)}"
 
 
 def _mark_name(trigger: Trigger, column: str) -> str:
