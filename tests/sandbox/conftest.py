@@ -38,7 +38,9 @@ def rest_site_dsn(mariadb: MariaDb) -> str:
         cursor.execute("create database rest_site character set utf8mb4 collate utf8mb4_unicode_ci")
         cursor.execute("use rest_site")
         for name, table in tables().items():
-            if name.startswith(("b_crm_", "b_uts_crm_", "b_user", "b_catalog_currency")):
+            if name.startswith(
+                ("b_crm_", "b_ut", "b_user", "b_catalog_currency", "b_sale_", "b_recyclebin", "b_consent_")
+            ):
                 cursor.execute(table.ddl())
         for stage, semantics in (("NEW", None), ("WON", "S"), ("LOSE", "F")):
             cursor.execute(
@@ -82,6 +84,8 @@ def portal(service: Portal, rest_site_dsn: str) -> Portal:
         for table in (
             "b_crm_contact", "b_crm_lead", "b_crm_deal", "b_crm_company", "b_crm_field_multi", "b_crm_utm", "b_crm_act",
             "b_crm_dp_comm_mcd", "b_crm_deal_stage_history", "b_crm_deal_contact", "b_user_field", "b_uts_crm_contact",
+            "b_crm_lead_status_history", "b_crm_lead_contact", "b_crm_contact_company", "b_crm_act_bind",
+            "b_recyclebin", "b_recyclebin_data", "b_utm_crm_contact",
         ):  # fmt: skip
             cursor.execute(f"delete from {table}")
         cursor.execute(f"alter table b_uts_crm_contact drop column if exists {FLAG}")

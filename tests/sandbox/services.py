@@ -59,6 +59,7 @@ class Portal:
     def __init__(self, base: str, dsn: str, clock: SimpleNamespace) -> None:
         self.base = f"{base}/rest/1/{SECRET}"
         self.clock = clock
+        self.dsn = dsn
         self.connection = connect(dsn)
 
     def post(self, method: str, params: Any = None) -> requests.Response:

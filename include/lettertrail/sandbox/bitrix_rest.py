@@ -4,44 +4,70 @@
 
 Called as an incoming webhook is: `/rest/{user}/{secret}/{method}` or `…/{method}.json`, parameters in the query, as a
 form or as JSON. It reads and writes what the site holds: an update changes `b_crm_contact` and `b_uts_crm_contact`.
+
+`app.gate.violations` counts the refusals by code (also under `/_sandbox/limits`): a client that keeps to the limits
+leaves it empty.
 """
 
 from __future__ import annotations
 
-import hmac
+import asyncio
+import contextlib
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import MySQLdb
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from lettertrail.clock import Clock, system_clock
-from lettertrail.sandbox.bitrix_methods import cards, dictionaries, items, php_query, userfields
+from lettertrail.sandbox.bitrix_methods import (
+    activities,
+    caller,
+    cards,
+    dictionaries,
+    history,
+    items,
+    links,
+    people,
+    php_query,
+    products,
+    shop,
+    userfields,
+)
 from lettertrail.sandbox.bitrix_methods.batch import run_batch
+from lettertrail.sandbox.bitrix_methods.entrance import WEBHOOK_SCOPES, Entrance, scope_of
 from lettertrail.sandbox.bitrix_methods.limits import Gate, Limits
-from lettertrail.sandbox.bitrix_methods.portal import Database, Methods, Params, Portal, Reply, RestError
+from lettertrail.sandbox.bitrix_methods.portal import (
+    Access,
+    Database,
+    Methods,
+    Params,
+    Portal,
+    Reply,
+    RestError,
+    columns_of,
+)
 
 log = logging.getLogger(__name__)
 
-PATH = re.compile(r"^/rest/(?P<user>\d+)/(?P<secret>[^/]+)/(?P<method>[\w.]+?)(?:\.json)?/?$")
+MODULES = (activities, cards, dictionaries, history, items, links, people, products, shop, userfields, caller)
 
 
 def all_methods() -> Methods:
     """Every method there is, but `batch`."""
     methods = Methods()
-    for module in (cards, items, userfields, dictionaries):
+    for module in MODULES:
         methods.include(module.methods)
-    methods.include(dictionaries.lister(methods.names))
+    methods.include(caller.listers(methods.names, scope_of))
     return methods
 
 
@@ -51,35 +77,37 @@ def create_app(
     secret: str,
     timezone: ZoneInfo,
     limits: Limits | None = None,
+    scopes: frozenset[str] = WEBHOOK_SCOPES,
     clock: Clock = system_clock,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> BitrixRest:
     """The service for one site.
 
+    Args:
+        scopes: what the webhook was allowed when it was made.
+
     Raises:
         ConfigurationError: when the database cannot be reached.
     """
-    portal = Portal(Database(dsn), timezone, clock=clock)
-    return BitrixRest(portal, secret=secret, gate=Gate(limits or Limits(), monotonic))
+    entrance = Entrance(secret, scopes)
+    portal = Portal(Database(dsn), timezone, access=Access(1, scopes), clock=clock)
+    return BitrixRest(portal, entrance=entrance, gate=Gate(limits or Limits(), monotonic))
 
 
 class BitrixRest:
-    """An ASGI app: one incoming webhook, and `/_sandbox/health`."""
+    """An ASGI app: an incoming webhook, and `/_sandbox/health`."""
 
-    def __init__(self, portal: Portal, *, secret: str, gate: Gate) -> None:
+    def __init__(self, portal: Portal, *, entrance: Entrance, gate: Gate) -> None:
         self._portal = portal
-        self._secret = secret
-        self._gate = gate
+        self._entrance = entrance
         self._methods = all_methods()
+        self.gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        if request.url.path == "/_sandbox/health":
-            await JSONResponse({"status": "ok", "service": "bitrix"})(scope, receive, send)
-            return
         response = await self._respond(request)
         await response(scope, receive, send)
 
@@ -88,13 +116,21 @@ class BitrixRest:
         self._portal.database.close()
 
     async def _respond(self, request: Request) -> Response:
+        path = request.url.path
+        if path == "/_sandbox/health":
+            return JSONResponse({"status": "ok", "service": "bitrix"})
+        if path == "/_sandbox/limits":
+            return JSONResponse({"violations": dict(self.gate.violations), "calls": dict(self.gate.calls)})
         raw = await request.body()
         try:
-            user, method = self._authenticate(request.url.path)
-            self._gate.enter(request.client.host if request.client else "")
             params = _params(request, raw)
-            portal = replace(self._portal, user_id=user)
-            body = await run_in_threadpool(self._answer, portal, method, params)
+            access, method = self._entrance.admit(path, params, request.headers.get("authorization", ""))
+            self.gate.enter(request.client.host if request.client else "")
+            work = run_in_threadpool(self._answer, access, method, params)
+            body = await asyncio.wait_for(asyncio.shield(work), self.gate.limits.request_seconds)
+        except TimeoutError:
+            # The balancer before the portal hangs up; what was asked for may still be done.
+            return HTMLResponse("<html><head><title>504 Gateway Time-out</title></head></html>", 504)
         except RestError as error:
             return JSONResponse(error.body(), error.status)
         except MySQLdb.Error:
@@ -102,18 +138,12 @@ class BitrixRest:
             return JSONResponse({"error": "INTERNAL_SERVER_ERROR", "error_description": "Internal server error"}, 500)
         return JSONResponse(body)
 
-    def _authenticate(self, path: str) -> tuple[int, str]:
-        match = PATH.match(path)
-        if match is None:
-            raise RestError("ERROR_METHOD_NOT_FOUND", "Method not found!", status=404)
-        if not hmac.compare_digest(match["secret"].encode(), self._secret.encode()):
-            raise RestError("NO_AUTH_FOUND", "Wrong authorization data", status=401)
-        return int(match["user"]), match["method"]
-
-    def _answer(self, portal: Portal, method: str, params: Params) -> dict[str, Any]:
+    def _answer(self, access: Access, method: str, params: Params) -> dict[str, Any]:
+        portal = self._seen_by(access)
         if method.lower() == "batch":
+            self.gate.counted("batch")
             reply, times = self._timed(
-                portal, "batch", lambda: run_batch(params, lambda name, given: self._run(portal, name, given))
+                portal, None, lambda: run_batch(params, lambda name, given: self._run(portal, name, given))
             )
         else:
             reply, times = self._run(portal, method, params)
@@ -124,29 +154,50 @@ class BitrixRest:
             body["total"] = reply.total
         return body | {"time": times}
 
+    def _seen_by(self, access: Access) -> Portal:
+        """The portal with the user's own time zone, where he has one."""
+        row = None
+        with self._portal.database.transaction() as cursor:
+            # A test's site may have no users at all.
+            if "TIME_ZONE" in columns_of(cursor, "b_user"):
+                cursor.execute("select TIME_ZONE from b_user where ID = %s", (access.user_id,))
+                row = cursor.fetchone()
+        zone = None
+        with contextlib.suppress(ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo(row["TIME_ZONE"]) if row and row["TIME_ZONE"] else None
+        return replace(self._portal, access=access, user_zone=zone)
+
     def _run(self, portal: Portal, name: str, params: Params) -> tuple[Reply, dict[str, Any]]:
         method = self._methods.find(name)
+        self._entrance.allow(portal.access, name.lower())
         return self._timed(portal, name.lower(), lambda: method(portal, params))
 
-    def _timed(self, portal: Portal, name: str, work: Callable[[], Reply]) -> tuple[Reply, dict[str, Any]]:
-        self._gate.check_operating(name)
+    def _timed(self, portal: Portal, name: str | None, work: Callable[[], Reply]) -> tuple[Reply, dict[str, Any]]:
+        """Carries a method out under its run time; a batch as a whole (no name) has none of its own."""
+        caller_key = portal.access.key
+        if name is not None:
+            self.gate.check_operating(caller_key, name)
+            self.gate.counted(name)
         began, start = portal.clock(), time.perf_counter()
         try:
             reply = work()
         finally:
             seconds = time.perf_counter() - start
-            self._gate.spent(name, seconds)
+            if name is not None:
+                self.gate.spent(caller_key, name, seconds)
         ended = began + timedelta(seconds=seconds)
-        return reply, {
+        times: dict[str, Any] = {
             "start": began.timestamp(),
             "finish": ended.timestamp(),
             "duration": seconds,
             "processing": seconds,
             "date_start": began.astimezone(portal.timezone).isoformat(timespec="seconds"),
             "date_finish": ended.astimezone(portal.timezone).isoformat(timespec="seconds"),
-            "operating_reset_at": int(ended.timestamp() + self._gate.frees_in(name)),
-            "operating": self._gate.operating(name),
         }
+        if name is None:
+            return reply, times | {"operating": 0}
+        reset = int(ended.timestamp() + self.gate.frees_in(caller_key, name))
+        return reply, times | {"operating_reset_at": reset, "operating": self.gate.operating(caller_key, name)}
 
 
 def _params(request: Request, raw: bytes) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _with_results(value: Any, results: Mapping[str, Any]) -> Any:
     return found
 
 
-READING = ("list", "get", "fields", "findbycomm", "current", "methods", "scope", "profile")
+READING = ("list", "get", "fields", "findbycomm", "current", "methods", "scope", "profile", "time", "info", "text")
 
 
 def asks_for_change(method: str, path: str, body: Any) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lettertrail.sandbox.bitrix_methods import store
+from lettertrail.sandbox.bitrix_methods import recycle, store
+from lettertrail.sandbox.bitrix_methods.conditions import Where, order_clause
 from lettertrail.sandbox.bitrix_methods.fields import (
     ENTITIES,
     MULTI,
     UTM,
     Entity,
     Layout,
-    Where,
-    add_condition,
     as_text,
+    card_condition,
     layout_of,
-    order_clause,
+    several,
 )
+from lettertrail.sandbox.bitrix_methods.paging import PAGE, page_of
 from lettertrail.sandbox.bitrix_methods.portal import (
     Method,
     Methods,
@@ -26,7 +27,7 @@ from lettertrail.sandbox.bitrix_methods.portal import (
     Reply,
     RestError,
     Row,
-    integer,
+    card_id,
     mapping,
     sequence,
 )
@@ -53,22 +54,19 @@ def selected(layout: Layout, select: Sequence[Any]) -> tuple[list[str], list[str
 
 def _list(entity: Entity) -> Method:
     def answer(portal: Portal, params: Params) -> Reply:
-        start = integer(params.get("start", 0)) or 0
-        fast = start < 0
-        offset = 0 if fast else start // store.PAGE * store.PAGE
+        page = page_of(params)
         with portal.database.transaction() as cursor:
             layout = layout_of(cursor, entity)
             names, multi = selected(layout, sequence(params, "select"))
             where = Where()
             for key, value in mapping(params, "filter").items():
-                add_condition(where, portal, layout, str(key), value)
-            order = order_clause(layout, mapping(params, "order"))
-            rows = store.find(cursor, layout, names, where, order=order, limit=store.PAGE, offset=offset)
+                card_condition(where, portal, layout, str(key), value)
+            order = order_clause(layout, mapping(params, "order"), key="m.ID")
+            rows = store.find(cursor, layout, names, where, order=order, limit=PAGE, offset=page.offset)
             entries = store.multi_fields(cursor, entity, [row["ID"] for row in rows], multi)
-            total = None if fast else store.count(cursor, layout, where)
+            total = store.count(cursor, layout, where) if page.is_counted else None
         result = [_shown(portal, layout, row) | entries[row["ID"]] for row in rows]
-        more = total is not None and offset + len(rows) < total
-        return Reply(result, total, offset + store.PAGE if more else None)
+        return page.reply(result, shown=len(rows), total=total)
 
     return answer
 
@@ -111,20 +109,21 @@ def _add(entity: Entity) -> Method:
     return answer
 
 
-def card_id(params: Params) -> int:
-    """The parameter `id` in either case.
+def _delete(entity: Entity) -> Method:
+    def answer(portal: Portal, params: Params) -> Reply:
+        card = card_id(params)
+        with portal.database.transaction() as cursor:
+            recycle.delete(portal, cursor, entity, card)
+        return Reply(True)
 
-    Raises:
-        RestError: 400 when it is missing or no positive number.
-    """
-    card = integer(params.get("id", params.get("ID")))
-    if card is None or card <= 0:
-        raise RestError("", "ID is not defined or invalid.")
-    return card
+    return answer
 
 
 def _shown(portal: Portal, layout: Layout, row: Row) -> Row:
-    return {name: as_text(portal, value, layout.type_of(name)) for name, value in row.items()}
+    return {
+        name: several(value) if name in layout.multiple else as_text(portal, value, layout.type_of(name))
+        for name, value in row.items()
+    }
 
 
 for _entity in ENTITIES:
@@ -133,3 +132,4 @@ for _entity in ENTITIES:
     methods.on(f"{_prefix}.get")(_get(_entity))
     methods.on(f"{_prefix}.update")(_update(_entity))
     methods.on(f"{_prefix}.add")(_add(_entity))
+    methods.on(f"{_prefix}.delete")(_delete(_entity))

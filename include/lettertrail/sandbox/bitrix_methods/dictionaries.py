@@ -1,13 +1,12 @@
-"""The smaller methods: dictionaries, stage history, duplicates, to-dos, and who the caller is."""
+"""`crm.status.list`, currencies, funnels, and the search for cards by e-mail or phone."""
 
 # ruff: noqa: S608  only names listed here are interpolated; values are always bound
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from lettertrail.sandbox.bitrix_methods.fields import ENTITIES, Where, as_text, split_prefix
+from lettertrail.sandbox.bitrix_methods.fields import ENTITIES, as_text
 from lettertrail.sandbox.bitrix_methods.portal import (
     Methods,
     Params,
@@ -17,10 +16,10 @@ from lettertrail.sandbox.bitrix_methods.portal import (
     Row,
     columns_of,
     integer,
-    mapping,
     sequence,
 )
-from lettertrail.sandbox.bitrix_methods.store import PAGE, match_code
+from lettertrail.sandbox.bitrix_methods.store import match_code
+from lettertrail.sandbox.bitrix_methods.tables import TableList
 
 STATUS_FIELDS = (
     "ID",
@@ -35,105 +34,63 @@ STATUS_FIELDS = (
     "CATEGORY_ID",
 )
 CURRENCY_FIELDS = ("CURRENCY", "AMOUNT_CNT", "AMOUNT", "SORT", "BASE", "DATE_UPDATE")
-DEAL_HISTORY = ("ID", "TYPE_ID", "OWNER_ID", "CREATED_TIME", "CATEGORY_ID", "STAGE_SEMANTIC_ID", "STAGE_ID")
-LEAD_HISTORY = ("ID", "TYPE_ID", "OWNER_ID", "CREATED_TIME", "STATUS_SEMANTIC_ID", "STATUS_ID")
-HISTORIES: dict[int, tuple[str, tuple[str, ...]]] = {
-    1: ("b_crm_lead_status_history", LEAD_HISTORY),
-    2: ("b_crm_deal_stage_history", DEAL_HISTORY),
-}
-COMPARISONS = {
-    "": "=",
-    "=": "=",
-    ">": ">",
-    ">=": ">=",
-    "<": "<",
-    "<=": "<=",
-    "!": "<>",
-    "!=": "<>",
-    "@": "=",
-    "!@": "<>",
-}
+FUNNEL_FIELDS = ("ID", "CREATED_DATE", "NAME", "IS_LOCKED", "SORT", "ORIGIN_ID", "ORIGINATOR_ID")
 MAX_VALUES = 20
-SCOPES = ("crm", "user", "user_brief")
+LEAD_TYPE, DEAL_TYPE, OLD_INVOICE = 1, 2, 5
+DEFAULT_FUNNEL = "Общая"
 
 methods = Methods()
 
 
-def _select(
-    cursor: Any, table: str, allowed: Sequence[str], params: Params, *, page: tuple[int, int] | None
-) -> list[Row]:
-    """Rows of a small table under the caller's filter and order; names that are not `allowed` are ignored."""
-    where = _where(allowed, params)
-    order = [
-        f"`{key}` {'desc' if str(way).lower() == 'desc' else 'asc'}"
-        for key, way in mapping(params, "order").items()
-        if key in allowed
-    ]
-    limit = f"limit {page[0]} offset {page[1]}" if page else ""
-    names = ", ".join(f"`{name}`" for name in allowed)
+def _word(portal: Portal, value: Any, kind: str) -> Any:
+    """Dictionaries show a missing date as null, not as an empty text."""
+    return None if value is None else as_text(portal, value, kind)
+
+
+methods.on("crm.status.list")(TableList("b_crm_status", only=STATUS_FIELDS, is_paged=False, show=_word))
+methods.on("crm.currency.list")(
+    TableList("b_catalog_currency", only=CURRENCY_FIELDS, is_paged=False, show=_word, key="CURRENCY")
+)
+methods.on("crm.dealcategory.list")(TableList("b_crm_deal_category", only=FUNNEL_FIELDS, show=_word))
+
+
+@methods.on("crm.dealcategory.default.get")
+def default_funnel(portal: Portal, params: Params) -> Reply:
+    """The funnel with the id 0, which is in no table."""
+    return Reply({"ID": 0, "NAME": DEFAULT_FUNNEL})
+
+
+@methods.on("crm.category.list")
+def list_categories(portal: Portal, params: Params) -> Reply:
+    """Funnels of an entity type; the deals' default one has the id 0 and is in no table."""
+    entity = integer(params.get("entityTypeId"))
+    if entity is None or entity <= 0:
+        raise RestError("NOT_FOUND", "The entity type is not found.")
+    if entity in {LEAD_TYPE, OLD_INVOICE}:
+        raise RestError("ENTITY_TYPE_NOT_SUPPORTED", "Entity type is not supported")
+    with portal.database.transaction() as cursor:
+        found = _deal_funnels(cursor) if entity == DEAL_TYPE else _funnels(cursor, entity)
+    categories = [{**row, "entityTypeId": entity} for row in found]
+    return Reply({"categories": categories}, total=len(categories))
+
+
+def _deal_funnels(cursor: Any) -> list[Row]:
     cursor.execute(
-        f"select {names} from {table} where {where.sql()} order by {', '.join([*order, f'`{allowed[0]}`'])} {limit}",
-        where.values,
+        "select ID as id, NAME as name, SORT as sort, 'N' as isDefault, ifnull(ORIGIN_ID, '') as originId, "
+        "ifnull(ORIGINATOR_ID, '') as originatorId from b_crm_deal_category order by SORT, ID"
+    )
+    return [*cursor.fetchall(), {"id": 0, "name": DEFAULT_FUNNEL, "sort": 300, "isDefault": "Y"}]
+
+
+def _funnels(cursor: Any, entity: int) -> list[Row]:
+    if not columns_of(cursor, "b_crm_item_category"):
+        return []
+    cursor.execute(
+        "select ID as id, NAME as name, SORT as sort, IS_DEFAULT as isDefault, ifnull(CODE, '') as code, "
+        "IS_SYSTEM as isSystem from b_crm_item_category where ENTITY_TYPE_ID = %s order by SORT, ID",
+        (entity,),
     )
     return list(cursor.fetchall())
-
-
-def _where(allowed: Sequence[str], params: Params) -> Where:
-    where = Where()
-    for key, value in mapping(params, "filter").items():
-        prefix, name = split_prefix(str(key))
-        sign = COMPARISONS.get(prefix)
-        if name not in allowed or sign is None:
-            continue
-        if isinstance(value, list):
-            marks = ", ".join(["%s"] * len(value))
-            where.add(f"`{name}` {'in' if sign == '=' else 'not in'} ({marks})" if value else "1 = 0", *value)
-        else:
-            where.add(f"`{name}` {sign} %s", value)
-    return where
-
-
-@methods.on("crm.status.list")
-def list_statuses(portal: Portal, params: Params) -> Reply:
-    """Entries of the dictionaries: stages, sources, types."""
-    with portal.database.transaction() as cursor:
-        rows = _select(cursor, "b_crm_status", STATUS_FIELDS, params, page=None)
-    result = [{name: as_text(portal, value, "varchar") for name, value in row.items()} for row in rows]
-    return Reply(result, total=len(result))
-
-
-@methods.on("crm.currency.list")
-def list_currencies(portal: Portal, params: Params) -> Reply:
-    """Currencies with their default rates."""
-    with portal.database.transaction() as cursor:
-        rows = _select(cursor, "b_catalog_currency", CURRENCY_FIELDS, params, page=None)
-    result = [{name: as_text(portal, value, "varchar") for name, value in row.items()} for row in rows]
-    return Reply(result, total=len(result))
-
-
-@methods.on("crm.stagehistory.list")
-def list_stage_history(portal: Portal, params: Params) -> Reply:
-    """Moves of leads (1) and deals (2) from stage to stage, 50 at a time."""
-    history = HISTORIES.get(integer(params.get("entityTypeId")) or 0)
-    if history is None:
-        raise RestError("NOT_FOUND", "The entity type is not supported.")
-    table, names = history
-    start = integer(params.get("start", 0)) or 0
-    offset = max(0, start) // PAGE * PAGE
-    with portal.database.transaction() as cursor:
-        rows = _select(cursor, table, names, params, page=(PAGE, offset))
-        where = _where(names, params)
-        cursor.execute(f"select count(*) as number from {table} where {where.sql()}", where.values)
-        total = int(cursor.fetchone()["number"])
-    wanted = [name for name in sequence(params, "select") if name in names] or list(names)
-    items = [{name: _history_value(portal, name, row[name]) for name in wanted} for row in rows]
-    if start < 0:
-        return Reply({"items": items})
-    return Reply({"items": items}, total, offset + PAGE if offset + len(rows) < total else None)
-
-
-def _history_value(portal: Portal, name: str, value: Any) -> Any:
-    return portal.iso(value) if name == "CREATED_TIME" and value is not None else value
 
 
 @methods.on("crm.duplicate.findbycomm")
@@ -161,100 +118,3 @@ def find_duplicates(portal: Portal, params: Params) -> Reply:
             if ids:
                 found[entity.code] = ids
     return Reply(found or [])
-
-
-@methods.on("crm.activity.todo.add")
-def add_todo(portal: Portal, params: Params) -> Reply:
-    """A to-do on a card. There is no external key: a repeat makes a second one."""
-    owner_type, owner = integer(params.get("ownerTypeId")), integer(params.get("ownerId"))
-    entity = next((entity for entity in ENTITIES if entity.type_id == owner_type), None)
-    deadline = portal.local(str(params.get("deadline") or ""))
-    if deadline is None:
-        raise RestError("WRONG_DATETIME_FORMAT", "Wrong datetime format.")
-    with portal.database.transaction() as cursor:
-        if entity is not None:
-            cursor.execute(f"select ID from {entity.table} where ID = %s", (owner,))
-        if entity is None or cursor.fetchone() is None:
-            raise RestError("OWNER_NOT_FOUND", "The owner of the activity was not found.")
-        now = portal.now()
-        row: Row = {
-            "TYPE_ID": 6,
-            "PROVIDER_ID": "CRM_TODO",
-            "PROVIDER_TYPE_ID": "TODO",
-            "OWNER_ID": owner,
-            "OWNER_TYPE_ID": owner_type,
-            "SUBJECT": str(params.get("title") or ""),
-            "DESCRIPTION": str(params.get("description") or ""),
-            "COMPLETED": "N",
-            "RESPONSIBLE_ID": integer(params.get("responsibleId")) or portal.user_id,
-            "AUTHOR_ID": portal.user_id,
-            "EDITOR_ID": portal.user_id,
-            "CREATED": now,
-            "LAST_UPDATED": now,
-            "START_TIME": deadline,
-            "END_TIME": deadline,
-            "DEADLINE": deadline,
-            "DIRECTION": 2,
-        }
-        names = ", ".join(row)
-        marks = ", ".join(["%s"] * len(row))
-        cursor.execute(f"insert into b_crm_act ({names}) values ({marks})", tuple(row.values()))
-        number = int(cursor.lastrowid)
-        if columns_of(cursor, "b_crm_act_bind"):
-            cursor.execute(
-                "insert into b_crm_act_bind (ACTIVITY_ID, OWNER_ID, OWNER_TYPE_ID) values (%s, %s, %s)",
-                (number, owner, owner_type),
-            )
-        # A new activity moves the card's own time of last activity, not its DATE_MODIFY.
-        cursor.execute(f"update {entity.table} set LAST_ACTIVITY_TIME = %s where ID = %s", (now, owner))
-    return Reply({"id": number})
-
-
-@methods.on("user.current")
-def current_user(portal: Portal, params: Params) -> Reply:
-    """The user in whose name the webhook acts."""
-    user = _user(portal)
-    return Reply({"ACTIVE": True, "USER_TYPE": "employee", "IS_ONLINE": "Y"} | user)
-
-
-@methods.on("profile")
-def profile(portal: Portal, params: Params) -> Reply:
-    """The same in short, with the rights."""
-    user = _user(portal)
-    offset = portal.clock().astimezone(portal.timezone).utcoffset()
-    return Reply(
-        {
-            "ID": user["ID"],
-            "ADMIN": True,
-            "NAME": user["NAME"],
-            "LAST_NAME": user["LAST_NAME"],
-            "PERSONAL_GENDER": "",
-            "TIME_ZONE": str(portal.timezone),
-            "TIME_ZONE_OFFSET": int(offset.total_seconds()) if offset is not None else 0,
-        }
-    )
-
-
-def _user(portal: Portal) -> Row:
-    with portal.database.transaction() as cursor:
-        cursor.execute("select ID, NAME, LAST_NAME, EMAIL from b_user where ID = %s", (portal.user_id,))
-        row = cursor.fetchone() or {"ID": portal.user_id, "NAME": "", "LAST_NAME": "", "EMAIL": ""}
-    return {name: str(value or "") for name, value in row.items()}
-
-
-@methods.on("scope")
-def scope(portal: Portal, params: Params) -> Reply:
-    """What the webhook may use."""
-    return Reply(list(SCOPES))
-
-
-def lister(names: Callable[[], Sequence[str]]) -> Methods:
-    """The method `methods`, which lists all the others."""
-    listing = Methods()
-
-    @listing.on("methods")
-    def list_methods(portal: Portal, params: Params) -> Reply:
-        """All method names."""
-        return Reply([*names(), "batch"])
-
-    return listing

@@ -8,19 +8,33 @@ A card's fields come from four places: its own table, `b_uts_*` (custom fields),
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from lettertrail.sandbox.bitrix_methods.portal import Column, Params, Portal, columns_of
+from lettertrail.sandbox.bitrix_methods.conditions import Where, add_condition, split_prefix
+from lettertrail.sandbox.bitrix_methods.php_value import unserialize
+from lettertrail.sandbox.bitrix_methods.portal import Column, Portal, columns_of
 
 UTM = ("UTM_SOURCE", "UTM_MEDIUM", "UTM_CAMPAIGN", "UTM_CONTENT", "UTM_TERM")
 MULTI = ("EMAIL", "PHONE", "WEB", "IM", "LINK")
-HIDDEN = frozenset({"SEARCH_CONTENT", "BIRTHDAY_SORT", "FULL_NAME", "PRODUCT_ID", "ORDER_STAGE"})
+HIDDEN = frozenset(
+    {
+        "SEARCH_CONTENT",
+        "BIRTHDAY_SORT",
+        "FULL_NAME",
+        "PRODUCT_ID",
+        "ORDER_STAGE",
+        "FACE_ID",
+        # The amounts in the accounting currency stay inside the portal, in the old methods as in crm.item.*.
+        "OPPORTUNITY_ACCOUNT",
+        "TAX_VALUE_ACCOUNT",
+        "ACCOUNT_CURRENCY_ID",
+        "EXCH_RATE",
+    }
+)
 READ_ONLY = frozenset({"ID", "DATE_CREATE", "DATE_MODIFY", "CREATED_BY_ID", "MODIFY_BY_ID", "HAS_EMAIL", "HAS_PHONE"})
-# Longest first, so that ">=" is not read as ">".
-PREFIXES = ("!=%", "!%=", "!@", "!=", "!%", ">=", "<=", "=%", "%=", "@", "%", ">", "<", "=", "!")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,16 @@ class Entity:
         return f"b_uts_crm_{self.code.lower()}"
 
     @property
+    def utm(self) -> str:
+        """Where the single values of its multiple custom fields are; nothing to do with UTM tags."""
+        return f"b_utm_crm_{self.code.lower()}"
+
+    @property
+    def recycled_id(self) -> int:
+        """Its type id while it lies in the recycle bin (bitrix.md 2.1)."""
+        return self.type_id + 17
+
+    @property
     def field_entity(self) -> str:
         """Its spelling in `b_user_field.ENTITY_ID`."""
         return f"CRM_{self.code}"
@@ -58,6 +82,8 @@ class Layout:
     entity: Entity
     own: Mapping[str, Column]
     custom: Mapping[str, Column]
+    multiple: frozenset[str] = frozenset()
+    """The custom fields that hold several values: a PHP array in `b_uts_*`, a row a value in `b_utm_*`."""
 
     @property
     def visible(self) -> list[str]:
@@ -92,82 +118,19 @@ def layout_of(cursor: Any, entity: Entity) -> Layout:
     """Reads the present columns."""
     custom = columns_of(cursor, entity.uts)
     custom.pop("VALUE_ID", None)
-    return Layout(entity, columns_of(cursor, entity.table), custom)
+    cursor.execute(
+        "select FIELD_NAME from b_user_field where ENTITY_ID = %s and MULTIPLE = 'Y'", (entity.field_entity,)
+    )
+    multiple = frozenset(row["FIELD_NAME"] for row in cursor.fetchall())
+    return Layout(entity, columns_of(cursor, entity.table), custom, multiple)
 
 
-@dataclass(slots=True)
-class Where:
-    """A condition under construction: SQL with placeholders, and the values for them."""
-
-    parts: list[str] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-
-    def add(self, part: str, *values: Any) -> None:
-        """One more condition."""
-        self.parts.append(part)
-        self.values.extend(values)
-
-    def sql(self, joint: str = "and") -> str:
-        """The whole condition."""
-        return f" {joint} ".join(f"({part})" for part in self.parts) or "1 = 1"
-
-
-def split_prefix(key: str) -> tuple[str, str]:
-    """`>=DATE_MODIFY` → (`>=`, `DATE_MODIFY`)."""
-    for prefix in PREFIXES:
-        if key.startswith(prefix):
-            return prefix, key[len(prefix) :]
-    return "", key
-
-
-def add_condition(where: Where, portal: Portal, layout: Layout, key: str, value: Any) -> bool:
-    """Adds one filter entry. Gives False for a field there is not; the old methods ignore those."""
+def card_condition(where: Where, portal: Portal, layout: Layout, key: str, value: Any) -> bool:
+    """Adds one filter entry on cards. Gives False for a field there is not; the old methods ignore those."""
     prefix, name = split_prefix(key)
     if name in MULTI:
         return _multi_condition(where, layout, prefix, name, value)
-    expression = layout.expression(name)
-    if expression is None:
-        return False
-    kind = layout.type_of(name)
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        values = [_comparable(portal, item, kind) for item in value]
-        _compare_list(where, expression, values, negative=prefix.startswith("!"))
-        return True
-    _compare(where, expression, prefix, _comparable(portal, value, kind))
-    return True
-
-
-def _compare(where: Where, expression: str, prefix: str, value: Any) -> None:
-    if prefix in {"", "=", "@", "!", "!=", "!@"} and value in (None, ""):
-        negative = prefix.startswith("!")
-        empty = f"{expression} is null or {expression} = ''"
-        where.add(f"not ({empty})" if negative else empty)
-        return
-    match prefix:
-        case "" | "=" | "@":
-            where.add(f"{expression} = %s", value)
-        case "!" | "!=" | "!@":
-            where.add(f"{expression} is null or {expression} <> %s", value)
-        case ">" | ">=" | "<" | "<=":
-            where.add(f"{expression} {prefix} %s", value)
-        case "%":
-            where.add(f"{expression} like %s", f"%{_literal(str(value))}%")
-        case "!%":
-            where.add(f"{expression} not like %s", f"%{_literal(str(value))}%")
-        case "=%" | "%=":
-            where.add(f"{expression} like %s", value)
-        case _:
-            where.add(f"{expression} not like %s", value)
-
-
-def _compare_list(where: Where, expression: str, values: Sequence[Any], *, negative: bool) -> None:
-    if not values:
-        where.add("1 = 1" if negative else "1 = 0")
-        return
-    marks = ", ".join(["%s"] * len(values))
-    where.add(f"{expression} {'not in' if negative else 'in'} ({marks})", *values)
+    return add_condition(where, portal, layout, key, value)
 
 
 def _multi_condition(where: Where, layout: Layout, prefix: str, name: str, value: Any) -> bool:
@@ -188,26 +151,17 @@ def _multi_condition(where: Where, layout: Layout, prefix: str, name: str, value
     return True
 
 
-def _literal(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _comparable(portal: Portal, value: Any, kind: str) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    if kind in {"datetime", "timestamp", "date"} and isinstance(value, str) and value:
-        return portal.local(value) or value
-    return value
-
-
-def order_clause(layout: Layout, order: Params) -> str:
-    """An `order by`; unknown fields are left out, the id decides between equals."""
-    parts = []
-    for key, way in order.items():
-        expression = layout.expression(str(key))
-        if expression is not None:
-            parts.append(f"{expression} {'desc' if str(way).lower() == 'desc' else 'asc'}")
-    return ", ".join([*parts, "m.ID asc"])
+def several(value: Any) -> list[Any]:
+    """The values of a multiple custom field: PHP's empty array is an empty list."""
+    if value in (None, ""):
+        return []
+    try:
+        values = unserialize(str(value))
+    except ValueError:
+        return [value]
+    if isinstance(values, dict):
+        return list(values.values())
+    return values if isinstance(values, list) else []
 
 
 def as_text(portal: Portal, value: Any, kind: str) -> Any:
@@ -217,8 +171,7 @@ def as_text(portal: Portal, value: Any, kind: str) -> Any:
     if isinstance(value, datetime):
         return portal.iso(value)
     if isinstance(value, date):
-        # A date is midnight UTC seen from the site's zone.
-        return datetime(value.year, value.month, value.day, 3, tzinfo=portal.timezone).isoformat()
+        return portal.iso_date(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return str(value)

@@ -8,22 +8,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from lettertrail.sandbox.bitrix_methods import store
-from lettertrail.sandbox.bitrix_methods.cards import card_id
-from lettertrail.sandbox.bitrix_methods.fields import (
-    DEAL,
-    ENTITIES,
-    LEAD,
-    MULTI,
-    UTM,
-    Entity,
-    Layout,
-    Where,
-    add_condition,
-    layout_of,
-    order_clause,
-    split_prefix,
-)
+from lettertrail.sandbox.bitrix_methods import recycle, store
+from lettertrail.sandbox.bitrix_methods.conditions import Where, add_condition, order_clause, split_prefix
+from lettertrail.sandbox.bitrix_methods.fields import ENTITIES, MULTI, UTM, Entity, Layout, layout_of, several
+from lettertrail.sandbox.bitrix_methods.links import linked_ids
+from lettertrail.sandbox.bitrix_methods.paging import PAGE, page_of
 from lettertrail.sandbox.bitrix_methods.portal import (
     Methods,
     Params,
@@ -31,6 +20,7 @@ from lettertrail.sandbox.bitrix_methods.portal import (
     Reply,
     RestError,
     Row,
+    card_id,
     integer,
     mapping,
     sequence,
@@ -44,6 +34,7 @@ RENAMED = {
     "MOVED_BY_ID": "movedBy",
     "STATUS_ID": "stageId",
     "STATUS_SEMANTIC_ID": "stageSemanticId",
+    "COMPANY_TYPE": "typeId",
 }
 NUMBERS = frozenset({"int", "bigint", "smallint", "tinyint"})
 
@@ -77,28 +68,24 @@ def _entity(params: Params) -> Entity:
 
 @methods.on("crm.item.list")
 def list_items(portal: Portal, params: Params) -> Reply:
-    """One page of 50; `fm` (e-mails, phones) comes only when everything is selected."""
-    entity = _entity(params)
-    start = integer(params.get("start", 0)) or 0
-    fast = start < 0
-    offset = 0 if fast else start // store.PAGE * store.PAGE
+    """One page of 50; `fm` (e-mails, phones) comes only when nothing or `*` alone is selected."""
+    entity, page = _entity(params), page_of(params)
     select = [str(name) for name in sequence(params, "select")]
     with portal.database.transaction() as cursor:
         layout = layout_of(cursor, entity)
         names = _names(layout)
         where = Where()
         _filter(where, portal, layout, names, mapping(params, "filter"))
-        order = order_clause(layout, {names[key]: way for key, way in mapping(params, "order").items() if key in names})
-        rows = store.find(
-            cursor, layout, _columns(layout, names, select), where, order=order, limit=store.PAGE, offset=offset
-        )
+        wanted = {names[key]: way for key, way in mapping(params, "order").items() if key in names}
+        order = order_clause(layout, wanted, key="m.ID")
+        columns = _columns(layout, names, select)
+        rows = store.find(cursor, layout, columns, where, order=order, limit=PAGE, offset=page.offset)
         items = _shown(portal, cursor, layout, rows, params)
         if select and "*" not in select:
             kept = {_canonical(names, name, params) for name in select} | {"id"}
             items = [{key: value for key, value in item.items() if key in kept} for item in items]
-        total = None if fast else store.count(cursor, layout, where)
-    more = total is not None and offset + len(rows) < total
-    return Reply({"items": items}, total, offset + store.PAGE if more else None)
+        total = store.count(cursor, layout, where) if page.is_counted else None
+    return page.reply({"items": items}, shown=len(rows), total=total)
 
 
 def _canonical(names: Mapping[str, str], name: str, params: Params) -> str:
@@ -137,39 +124,41 @@ def _filter(where: Where, portal: Portal, layout: Layout, names: Mapping[str, st
 
 def _shown(portal: Portal, cursor: Any, layout: Layout, rows: list[Row], params: Params) -> list[Row]:
     entity, ids = layout.entity, [row["ID"] for row in rows]
-    select = sequence(params, "select")
-    with_multi = not select or "*" in select
-    multi = store.multi_fields(cursor, entity, ids, MULTI if with_multi else ())
-    contacts = store.linked_contacts(cursor, entity, ids) if entity in {DEAL, LEAD} else {}
+    is_everything = [str(name) for name in sequence(params, "select")] in ([], ["*"])
+    multi = store.multi_fields(cursor, entity, ids, MULTI if is_everything else ())
+    linked = linked_ids(cursor, entity, ids)
     items = []
     for row in rows:
         item = {
-            camel(name, original_uf=_original(params)): _typed(portal, value, layout.type_of(name))
+            camel(name, original_uf=_original(params)): several(value)
+            if name in layout.multiple
+            else _typed(portal, value, layout.type_of(name))
             for name, value in row.items()
         }
-        item["entityTypeId"] = entity.type_id
-        if contacts:
-            item["contactIds"] = contacts[row["ID"]]
-        if with_multi:
-            item["fm"] = [
-                {
-                    "id": int(entry["ID"]),
-                    "typeId": entry["TYPE_ID"],
-                    "valueType": entry["VALUE_TYPE"],
-                    "value": entry["VALUE"],
-                }
-                for entries in multi[row["ID"]].values()
-                for entry in entries
-            ]
+        for name, cards in linked.items():
+            item[name] = cards[row["ID"]]
+        item["observers"] = []
+        if is_everything:
+            item["entityTypeId"] = entity.type_id
+            item["fm"] = [_entry(entry) for entries in multi[row["ID"]].values() for entry in entries]
         items.append(item)
     return items
+
+
+def _entry(entry: Mapping[str, str]) -> Row:
+    return {
+        "id": int(entry["ID"]),
+        "typeId": entry["TYPE_ID"],
+        "valueType": entry["VALUE_TYPE"],
+        "value": entry["VALUE"],
+    }
 
 
 def _typed(portal: Portal, value: Any, kind: str) -> Any:
     if isinstance(value, datetime):
         return portal.iso(value)
     if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, 3, tzinfo=portal.timezone).isoformat()
+        return portal.iso_date(value)
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
@@ -197,6 +186,19 @@ def _item(portal: Portal, cursor: Any, entity: Entity, card: int, params: Params
     return _shown(portal, cursor, layout, rows, flags)[0]
 
 
+def _fields(names: Mapping[str, str], given: Params) -> Row:
+    """Fields under their column names; `fm` entries are only ever added."""
+    fields: Row = {names[key]: value for key, value in given.items() if key in names}
+    for key, name in (("contactIds", "CONTACT_IDS"), ("companyIds", "COMPANY_IDS")):
+        if key in given:
+            fields[name] = given[key]
+    for entry in sequence(given, "fm"):
+        if isinstance(entry, Mapping) and entry.get("typeId") in MULTI:
+            value = {"VALUE": entry.get("value"), "VALUE_TYPE": entry.get("valueType")}
+            fields.setdefault(str(entry["typeId"]), []).append(value)
+    return fields
+
+
 @methods.on("crm.item.update")
 def update_item(portal: Portal, params: Params) -> Reply:
     """Writes fields. An update that changes nothing saves nothing: `updatedTime` stays."""
@@ -204,8 +206,7 @@ def update_item(portal: Portal, params: Params) -> Reply:
     with portal.database.transaction() as cursor:
         _item(portal, cursor, entity, card, params)
         names = _names(layout_of(cursor, entity))
-        given = mapping(params, "fields")
-        fields = {names[key]: value for key, value in given.items() if key in names}
+        fields = _fields(names, mapping(params, "fields"))
         store.update(portal, cursor, entity, card, fields, only_changes=True)
         return Reply({"item": _item(portal, cursor, entity, card, params)})
 
@@ -216,6 +217,16 @@ def add_item(portal: Portal, params: Params) -> Reply:
     entity = _entity(params)
     with portal.database.transaction() as cursor:
         names = _names(layout_of(cursor, entity))
-        fields = {names[key]: value for key, value in mapping(params, "fields").items() if key in names}
+        fields = _fields(names, mapping(params, "fields"))
         card = store.add(portal, cursor, entity, fields)
         return Reply({"item": _item(portal, cursor, entity, card, params)})
+
+
+@methods.on("crm.item.delete")
+def delete_item(portal: Portal, params: Params) -> Reply:
+    """Moves an item to the recycle bin."""
+    entity, card = _entity(params), card_id(params)
+    with portal.database.transaction() as cursor:
+        _item(portal, cursor, entity, card, params)
+        recycle.delete(portal, cursor, entity, card)
+    return Reply([])

@@ -1,9 +1,9 @@
-"""How much a caller may ask for: the leaky bucket of requests, and the run time per method."""
+"""How much a caller may ask for: the leaky bucket of requests, and the run time per method (bitrix.md 6.3)."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,16 +21,31 @@ class Limits:
     burst: float = 50.0
     operating_seconds: float | None = 480.0
     """Run time per method in ten minutes; None switches the limit off."""
+    seconds_per_call: float | None = None
+    """What a call counts as run time; None: what it took. A test that wants to reach the limit sets it."""
+    request_seconds: float = 60.0
+    """After this long the portal hangs up on a request; its work goes on."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    minute: float
+    began: float
+    seconds: float
 
 
 @dataclass(slots=True)
 class Gate:
-    """Counts per source address and per method. `monotonic` gives seconds that only grow."""
+    """Counts requests per source address, and run time per caller and method; `monotonic` gives growing seconds."""
 
     limits: Limits
     monotonic: Callable[[], float]
+    violations: Counter[str] = field(default_factory=Counter)
+    """Refusals by code: what a well-behaved client keeps at nothing."""
+    calls: Counter[str] = field(default_factory=Counter)
+    """Carried out calls by method; a batch counts once as `batch`, and each of its commands as itself."""
     _levels: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _runs: dict[str, deque[tuple[float, float]]] = field(default_factory=dict)
+    _runs: dict[tuple[str, str], deque[_Bucket]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def enter(self, source: str) -> None:
@@ -45,42 +60,50 @@ class Gate:
             level = max(0.0, level - (now - then) * self.limits.drain_per_second)
             if level + 1 > self.limits.burst:
                 self._levels[source] = (level, now)
+                self.violations["QUERY_LIMIT_EXCEEDED"] += 1
                 raise RestError("QUERY_LIMIT_EXCEEDED", "Too many requests", status=503)
             self._levels[source] = (level + 1, now)
 
-    def check_operating(self, method: str) -> None:
-        """Refuses a method that has used up its run time.
+    def check_operating(self, caller: str, method: str) -> None:
+        """Refuses a method that the caller has used up the run time of.
 
         Raises:
             RestError: 429 `OPERATION_TIME_LIMIT`.
         """
         limit = self.limits.operating_seconds
-        if limit is not None and self.operating(method) >= limit:
+        if limit is not None and self.operating(caller, method) > limit:
+            with self._lock:
+                self.violations["OPERATION_TIME_LIMIT"] += 1
             raise RestError("OPERATION_TIME_LIMIT", "Method is blocked due to operation time limit.", status=429)
 
-    def spent(self, method: str, seconds: float) -> None:
-        """Notes the run time of one call."""
-        bucket = self._bucket()
+    def spent(self, caller: str, method: str, seconds: float) -> None:
+        """Notes the run time of one call that began now."""
+        now = self.monotonic()
+        counted = seconds if self.limits.seconds_per_call is None else self.limits.seconds_per_call
+        minute = now // BUCKET_SECONDS
         with self._lock:
-            runs = self._runs.setdefault(method, deque())
-            if runs and runs[-1][0] == bucket:
-                runs[-1] = (bucket, runs[-1][1] + seconds)
+            runs = self._runs.setdefault((caller, method), deque())
+            if runs and runs[-1].minute == minute:
+                runs[-1].seconds += counted
             else:
-                runs.append((bucket, seconds))
+                runs.append(_Bucket(minute, now, counted))
 
-    def operating(self, method: str) -> float:
-        """Seconds the method ran in the last ten one-minute buckets."""
-        oldest = self._bucket() - OPERATING_WINDOW
+    def counted(self, method: str) -> None:
+        """Notes that a call was let through."""
         with self._lock:
-            runs = self._runs.get(method, deque())
-            while runs and runs[0][0] <= oldest:
+            self.calls[method] += 1
+
+    def operating(self, caller: str, method: str) -> float:
+        """Seconds the method ran in the buckets that are not yet forgotten."""
+        now = self.monotonic()
+        with self._lock:
+            runs = self._runs.get((caller, method), deque())
+            while runs and runs[0].began + OPERATING_WINDOW <= now:
                 runs.popleft()
-            return sum(seconds for _, seconds in runs)
+            return sum(bucket.seconds for bucket in runs)
 
-    def frees_in(self, method: str) -> float:
-        """Seconds until the oldest bucket of the method is forgotten."""
-        runs = self._runs.get(method)
-        return max(0.0, runs[0][0] + OPERATING_WINDOW - self.monotonic()) if runs else OPERATING_WINDOW
-
-    def _bucket(self) -> float:
-        return self.monotonic() // BUCKET_SECONDS * BUCKET_SECONDS
+    def frees_in(self, caller: str, method: str) -> float:
+        """Seconds until the oldest bucket is forgotten: ten minutes after the first call in it."""
+        with self._lock:
+            runs = self._runs.get((caller, method))
+            return max(0.0, runs[0].began + OPERATING_WINDOW - self.monotonic()) if runs else OPERATING_WINDOW

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -123,21 +123,65 @@ def _alive(connection: Connection) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who is calling: an incoming webhook, or an application with a token of one of its users."""
+
+    user_id: int
+    scopes: frozenset[str]
+    client_id: str | None = None
+    """The application; None for a webhook."""
+    connector: str = ""
+    """`auth_connector`: the mark by which an application leaves out the events of its own changes."""
+
+    @property
+    def key(self) -> str:
+        """By what run time is counted: per application or webhook."""
+        return f"application {self.client_id}" if self.client_id else f"webhook of user {self.user_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class Portal:
-    """The site as one webhook sees it."""
+    """The site as one caller sees it."""
 
     database: Database
     timezone: ZoneInfo
-    user_id: int = 1
+    access: Access
     clock: Clock = system_clock
+    user_zone: ZoneInfo | None = None
+    """The personal zone of the user, which changes what is shown, never what is stored (bitrix.md 5)."""
+    member_id: str = ""
+    has_events: bool = False
+    """Whether an application may be waiting for offline events."""
+
+    @property
+    def user_id(self) -> int:
+        """In whose name the caller acts."""
+        return self.access.user_id
+
+    @property
+    def shown_zone(self) -> ZoneInfo:
+        """The zone of the times that go out, and of those that come in without an offset."""
+        return self.user_zone or self.timezone
 
     def now(self) -> datetime:
         """The current time as the site writes it: naive, in its zone, whole seconds."""
         return self.clock().astimezone(self.timezone).replace(tzinfo=None, microsecond=0)
 
     def iso(self, moment: datetime) -> str:
-        """A stored time as REST shows it: with the offset of the site's zone."""
-        return moment.replace(tzinfo=self.timezone).isoformat(timespec="seconds")
+        """A stored time as REST shows it: the same moment with the offset of the user's zone, else of the site's."""
+        return moment.replace(tzinfo=self.timezone).astimezone(self.shown_zone).isoformat(timespec="seconds")
+
+    def iso_date(self, day: date) -> str:
+        """A stored date as REST shows it: its midnight moved by the site's present offset, 03:00 in Moscow.
+
+        The offset behind it is that of the day itself: a birthday in the summer of 1990 is `T03:00:00+04:00`, and taken
+        to UTC it would be the day before.
+        """
+        moved = datetime(day.year, day.month, day.day, tzinfo=UTC) + (self._offset() or timedelta())
+        return moved.replace(tzinfo=self.timezone).isoformat()
+
+    def _offset(self) -> timedelta | None:
+        return self.clock().astimezone(self.timezone).utcoffset()
 
     def local(self, text: str) -> datetime | None:
         """A time given by a caller as the site would store it; None when it is no time."""
@@ -146,7 +190,8 @@ class Portal:
                 moment = read(text.strip())
             except ValueError:
                 continue
-            return moment.astimezone(self.timezone).replace(tzinfo=None) if moment.tzinfo else moment
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=self.shown_zone)
+            return aware.astimezone(self.timezone).replace(tzinfo=None)
         return None
 
 
@@ -230,3 +275,15 @@ def sequence(params: Params, name: str) -> list[Any]:
     if isinstance(value, list):
         return value
     return [] if value in (None, "") else [value]
+
+
+def card_id(params: Params) -> int:
+    """The parameter `id` in either case.
+
+    Raises:
+        RestError: 400 when it is missing or no positive number.
+    """
+    card = integer(params.get("id", params.get("ID")))
+    if card is None or card <= 0:
+        raise RestError("", "ID is not defined or invalid.")
+    return card

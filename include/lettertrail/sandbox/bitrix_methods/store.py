@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from lettertrail.sandbox import php
+from lettertrail.sandbox.bitrix_methods import events, history, links
+from lettertrail.sandbox.bitrix_methods.conditions import Where
 from lettertrail.sandbox.bitrix_methods.fields import (
     CONTACT,
     DEAL,
@@ -18,13 +21,11 @@ from lettertrail.sandbox.bitrix_methods.fields import (
     UTM,
     Entity,
     Layout,
-    Where,
     layout_of,
 )
 from lettertrail.sandbox.bitrix_methods.portal import Column, Portal, RestError, Row, columns_of, integer
 
-PAGE = 50
-FINAL_HISTORY = {"S": 3, "F": 4}
+STAGES = {LEAD: "STATUS_ID", DEAL: "STAGE_ID"}
 NAMES = ("LAST_NAME", "NAME", "SECOND_NAME")
 
 
@@ -75,22 +76,6 @@ def multi_fields(
     return found
 
 
-def linked_contacts(cursor: Any, entity: Entity, ids: Sequence[int]) -> dict[int, list[int]]:
-    """The contacts of deals and leads, the main one first."""
-    found: dict[int, list[int]] = {card: [] for card in ids}
-    if not ids or entity not in {DEAL, LEAD}:
-        return found
-    key = f"{entity.code}_ID"
-    cursor.execute(
-        f"select {key} as card, CONTACT_ID from b_crm_{entity.code.lower()}_contact where {key} in ({_marks(ids)}) "
-        "order by IS_PRIMARY desc, SORT, CONTACT_ID",
-        tuple(ids),
-    )
-    for row in cursor.fetchall():
-        found[int(row["card"])].append(int(row["CONTACT_ID"]))
-    return found
-
-
 def update(
     portal: Portal, cursor: Any, entity: Entity, card: int, fields: Mapping[str, Any], *, only_changes: bool
 ) -> bool:
@@ -104,17 +89,10 @@ def update(
     """
     layout = layout_of(cursor, entity)
     before = _card(cursor, layout, card)
-    own = {
-        name: to_stored(portal, value, layout.own[name])
-        for name, value in fields.items()
-        if name in layout.own and name not in READ_ONLY
-    }
-    custom = {
-        name: to_stored(portal, value, layout.custom[name]) for name, value in fields.items() if name in layout.custom
-    }
+    own, custom = _given(portal, layout, fields)
     utm = {name: str(fields[name] or "") for name in UTM if name in fields}
     multi = {name: fields[name] for name in MULTI if name in fields}
-    if only_changes and not multi:
+    if only_changes and not multi and not links.are_given(entity, fields):
         same = all(before.get(name) == value for name, value in {**own, **custom}.items())
         if same and all((before.get(name) or "") == value for name, value in utm.items()):
             return False
@@ -122,23 +100,18 @@ def update(
     own |= {"DATE_MODIFY": portal.now(), "MODIFY_BY_ID": portal.user_id}
     assignments = ", ".join(f"`{name}` = %s" for name in own)
     cursor.execute(f"update `{entity.table}` set {assignments} where ID = %s", (*own.values(), card))
-    _write_custom(cursor, entity, card, custom)
-    _write_utm(cursor, entity, card, utm)
-    for name, values in multi.items():
-        write_multi(cursor, entity, card, name, values)
-    if entity is DEAL and own.get("STAGE_ID", before["STAGE_ID"]) != before["STAGE_ID"]:
-        _write_history(portal, cursor, card, before | own)
+    _write_aside(cursor, layout, card, fields, custom)
+    stage = STAGES.get(entity, "ID")
+    if own.get(stage, before[stage]) != before[stage]:
+        history.write_move(portal, cursor, entity, card, row=before | own, before=before)
+    events.emit(portal, cursor, f"ONCRM{entity.code}UPDATE", card)
     return True
 
 
 def add(portal: Portal, cursor: Any, entity: Entity, fields: Mapping[str, Any]) -> int:
     """Makes a card; gives its id."""
     layout = layout_of(cursor, entity)
-    own = {
-        name: to_stored(portal, value, layout.own[name])
-        for name, value in fields.items()
-        if name in layout.own and name not in READ_ONLY
-    }
+    own, custom = _given(portal, layout, fields)
     own |= _consequences(portal, cursor, entity, {"STAGE_ID": None, "STATUS_ID": None}, own)
     now = portal.now()
     own |= {"DATE_CREATE": now, "DATE_MODIFY": now, "LAST_ACTIVITY_TIME": now}
@@ -148,17 +121,65 @@ def add(portal: Portal, cursor: Any, entity: Entity, fields: Mapping[str, Any]) 
     names = ", ".join(f"`{name}`" for name in known)
     cursor.execute(f"insert into `{entity.table}` ({names}) values ({_marks(list(known))})", tuple(known.values()))
     card = int(cursor.lastrowid)
-    custom = {
-        name: to_stored(portal, value, layout.custom[name]) for name, value in fields.items() if name in layout.custom
+    _write_aside(cursor, layout, card, fields, custom)
+    if entity in STAGES:
+        history.write_move(portal, cursor, entity, card, row=known, before=None)
+    events.emit(portal, cursor, f"ONCRM{entity.code}ADD", card)
+    return card
+
+
+def _given(portal: Portal, layout: Layout, fields: Mapping[str, Any]) -> tuple[Row, Row]:
+    """What was given for the card's own columns and for its custom ones, in the form they hold."""
+    own = {
+        name: to_stored(portal, value, layout.own[name])
+        for name, value in fields.items()
+        if name in layout.own and name not in READ_ONLY
     }
+    custom = {
+        name: php.serialize(_several(value))
+        if name in layout.multiple
+        else to_stored(portal, value, layout.custom[name])
+        for name, value in fields.items()
+        if name in layout.custom
+    }
+    return own, custom
+
+
+def _several(value: Any) -> list[Any]:
+    values = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+    return [item for item in values if item not in (None, "")]
+
+
+def _write_aside(cursor: Any, layout: Layout, card: int, fields: Mapping[str, Any], custom: Row) -> None:
+    """What does not stand in the card's own row: custom fields, UTM tags, multi-fields, links."""
+    entity = layout.entity
     _write_custom(cursor, entity, card, custom)
+    for name in layout.multiple & custom.keys():
+        _write_several(cursor, entity, card, name, _several(fields[name]))
     _write_utm(cursor, entity, card, {name: str(fields[name] or "") for name in UTM if name in fields})
     for name in MULTI:
         if name in fields:
             write_multi(cursor, entity, card, name, fields[name])
-    if entity is DEAL:
-        _write_history(portal, cursor, card, known, created=True)
-    return card
+    links.write(cursor, entity, card, fields)
+
+
+def _write_several(cursor: Any, entity: Entity, card: int, name: str, values: Sequence[Any]) -> None:
+    """A row a value in `b_utm_*`, deleted and inserted again on each change (bitrix.md 2.10)."""
+    if not columns_of(cursor, entity.utm):
+        return
+    cursor.execute(
+        "select ID, USER_TYPE_ID from b_user_field where ENTITY_ID = %s and FIELD_NAME = %s",
+        (entity.field_entity, name),
+    )
+    field = cursor.fetchone()
+    cursor.execute(f"delete from {entity.utm} where VALUE_ID = %s and FIELD_ID = %s", (card, field["ID"]))
+    column = {"enumeration": "VALUE_INT", "integer": "VALUE_INT", "double": "VALUE_DOUBLE"}.get(
+        field["USER_TYPE_ID"], "VALUE"
+    )
+    cursor.executemany(
+        f"insert into {entity.utm} (VALUE_ID, FIELD_ID, {column}) values (%s, %s, %s)",
+        [(card, field["ID"], value) for value in values],
+    )
 
 
 def _card(cursor: Any, layout: Layout, card: int) -> Row:
@@ -187,8 +208,7 @@ def to_stored(portal: Portal, value: Any, column: Column) -> Any:  # noqa: PLR09
         case "datetime" | "timestamp":
             return portal.local(str(value))
         case "date":
-            moment = portal.local(str(value))
-            return moment.date() if moment is not None else None
+            return _day(portal, str(value))
         case "decimal":
             try:
                 return Decimal(str(value))
@@ -202,6 +222,15 @@ def to_stored(portal: Portal, value: Any, column: Column) -> Any:  # noqa: PLR09
     return str(value)
 
 
+def _day(portal: Portal, text: str) -> date | None:
+    """A date given alone is that date in every zone."""
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        moment = portal.local(text)
+        return moment.date() if moment is not None else None
+
+
 def _consequences(portal: Portal, cursor: Any, entity: Entity, before: Row, own: Row) -> Row:
     """What Bitrix works out by itself when certain fields change: full name, stage semantics, closing."""
     effects: Row = {}
@@ -209,10 +238,12 @@ def _consequences(portal: Portal, cursor: Any, entity: Entity, before: Row, own:
         merged = before | own
         words = [str(merged[name]) for name in ("NAME", "LAST_NAME") if merged.get(name)]
         effects["FULL_NAME"] = " ".join(words)
-    field = {LEAD: "STATUS_ID", DEAL: "STAGE_ID"}.get(entity)
+    field = STAGES.get(entity)
     if field is None:
         return effects
-    default = own.setdefault(field, "NEW") if before.get(field) is None else own.get(field)
+    funnel = own.get("CATEGORY_ID", before.get("CATEGORY_ID")) or 0
+    first = f"C{funnel}:NEW" if entity is DEAL and funnel else "NEW"
+    default = own.setdefault(field, first) if before.get(field) is None else own.get(field)
     if default == before.get(field) or default is None:
         return effects
     semantics = _semantics(cursor, entity, str(default))
@@ -327,32 +358,6 @@ def _rewrite_match_codes(cursor: Any, entity: Entity, card: int, kind: str) -> N
 def match_code(kind: str, value: str) -> str:
     """The form in which duplicates are searched."""
     return value.strip().lower() if kind == "EMAIL" else "".join(sign for sign in value if sign.isdigit())
-
-
-def _write_history(portal: Portal, cursor: Any, deal: int, card: Row, *, created: bool = False) -> None:
-    """One row of `b_crm_deal_stage_history`: 1 created, 2 moved, 3 won, 4 lost."""
-    now, semantics = portal.now(), str(card.get("STAGE_SEMANTIC_ID") or "P")
-    closes = card.get("CLOSEDATE")
-    row: Row = {
-        "TYPE_ID": 1 if created else FINAL_HISTORY.get(semantics, 2),
-        "OWNER_ID": deal,
-        "CREATED_TIME": now,
-        "CREATED_DATE": now.date(),
-        "EFFECTIVE_DATE": now.date(),
-        "START_DATE": _day(card.get("BEGINDATE")) or now.date(),
-        "END_DATE": _day(closes) or now.date() + timedelta(days=7),
-        "RESPONSIBLE_ID": card.get("ASSIGNED_BY_ID") or portal.user_id,
-        "CATEGORY_ID": card.get("CATEGORY_ID") or 0,
-        "STAGE_SEMANTIC_ID": semantics,
-        "STAGE_ID": card.get("STAGE_ID"),
-        "IS_LOST": "Y" if semantics == "F" else "N",
-    }
-    names = ", ".join(row)
-    cursor.execute(f"insert into b_crm_deal_stage_history ({names}) values ({_marks(list(row))})", tuple(row.values()))
-
-
-def _day(value: Any) -> date | None:
-    return value.date() if isinstance(value, datetime) else None
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lettertrail.sandbox.bitrix_methods.cards import card_id
 from lettertrail.sandbox.bitrix_methods.fields import ENTITIES, Entity
 from lettertrail.sandbox.bitrix_methods.portal import (
     Method,
@@ -17,6 +16,7 @@ from lettertrail.sandbox.bitrix_methods.portal import (
     Reply,
     RestError,
     Row,
+    card_id,
     columns_of,
     integer,
     mapping,
