@@ -10,6 +10,7 @@ import pandas as pd
 
 from lettertrail.sandbox.bitrix_refusals import EMPLOYEES
 from lettertrail.sandbox.bitrix_rows import Writer, local, yes_no
+from lettertrail.sandbox.bitrix_site_fields import deal_values, write_deal_multiples
 from lettertrail.sandbox.world import World
 
 RECURRING_TEMPLATES = 5
@@ -70,14 +71,17 @@ def write_deals(writer: Writer, world: World) -> None:
     )
     _write_deal_contacts(writer, world, rows)
     _write_history(writer, deals)
+    ids = rows["deal"].tolist()
     writer.write(
         "b_uts_crm_deal",
         {
-            "VALUE_ID": rows["deal"].to_numpy(),
+            "VALUE_ID": ids,
             "UF_CRM_MARGIN": [f"{amount / 5:.2f}|RUB" for amount in rows["amount_base"]],
             "UF_CRM_DELIVERY_DATE": (closed_date + np.timedelta64(5, "D")).astype("datetime64[D]"),
+            **deal_values(ids, closed_date),
         },
     )
+    write_deal_multiples(writer, ids, closed_date)
 
 
 def _write_deal_contacts(writer: Writer, world: World, rows: pd.DataFrame) -> None:

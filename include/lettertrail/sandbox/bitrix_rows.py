@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
@@ -55,17 +55,31 @@ class Block:
     length: int
 
 
-def block(table: str, columns: Mapping[str, object]) -> Block:
-    """`columns` checked against the table and against each other; raises like `Writer.write`."""
-    known = set(tables()[table].column_names)
-    unknown = [name for name in columns if name not in known]
-    if unknown:
-        raise KeyError(f"{table} has no column {', '.join(unknown)}")
-    many = {name: value for name, value in columns.items() if isinstance(value, (np.ndarray, list, tuple))}
-    lengths = {len(value) for value in many.values()}
-    if len(lengths) != 1:
-        raise ValueError(f"{table}: columns of different lengths")
-    return Block(many, {name: value for name, value in columns.items() if name not in many}, lengths.pop())
+class Blocks:
+    """Makes blocks for empty tables. Ids left out are numbered on, here and not by the servers: MariaDB leaves gaps
+    between two loads, and a PostgreSQL identity knows nothing of ids that were given."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def make(self, table: str, columns: Mapping[str, object]) -> Block:
+        """`columns` checked against the table and against each other; raises like `Writer.write`."""
+        unknown = [name for name in columns if name not in tables()[table].column_names]
+        if unknown:
+            raise KeyError(f"{table} has no column {', '.join(unknown)}")
+        many: dict[str, Any] = {
+            name: value for name, value in columns.items() if isinstance(value, (np.ndarray, list, tuple))
+        }
+        lengths = {len(value) for value in many.values()}
+        if len(lengths) != 1:
+            raise ValueError(f"{table}: columns of different lengths")
+        length = lengths.pop()
+        key = next((column.name for column in tables()[table].columns if column.is_auto_increment), None)
+        if key is not None and length:
+            last = self._last.get(table, 0)
+            many.setdefault(key, np.arange(last + 1, last + 1 + length))
+            self._last[table] = max(last, int(max(many[key])))
+        return Block(many, {name: value for name, value in columns.items() if name not in many}, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,7 @@ class MariaDbWriter:
     """Writes into the database the cursor is in."""
 
     cursor: Cursor
+    blocks: Blocks = field(default_factory=Blocks)
 
     @property
     def moves_on_update(self) -> bool:
@@ -81,7 +96,7 @@ class MariaDbWriter:
 
     def write(self, table: str, columns: Mapping[str, object]) -> int:
         """See `Writer.write`."""
-        rows = block(table, columns)
+        rows = self.blocks.make(table, columns)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="\n", suffix=".tsv") as out:
             lines = zip(*(as_texts(value) for value in rows.many.values()), strict=True)
             while chunk := list(islice(lines, ROWS_PER_WRITE)):
@@ -117,11 +132,18 @@ def as_texts(values: Any) -> Iterable[str]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, np.datetime64):
+        return NULL if np.isnat(value) else str(value).replace("T", " ")
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
         return NULL
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # whole numbers that pandas made floats because some were missing; COPY takes no "7.0"
     return str(value).translate(_ESCAPES)
+
+
+def by_column(names: str, rows: Sequence[Sequence[object]]) -> dict[str, object]:
+    """Rows as columns for `Writer.write`; `names` are separated by spaces, in the order of a row's values."""
+    return {name: [row[place] for row in rows] for place, name in enumerate(names.split())}
 
 
 def yes_no(flags: Sequence[bool] | NDArray[np.bool_]) -> list[str]:
@@ -139,3 +161,9 @@ def local(times: pd.Series[Any]) -> NDArray[np.datetime64]:
     naive = times.dt.tz_convert("Europe/Moscow").dt.tz_localize(None)
     moments: NDArray[np.datetime64] = naive.to_numpy(dtype="datetime64[s]")
     return moments
+
+
+def moment(time: pd.Timestamp) -> np.datetime64:
+    """One aware time as the site's naive wall time, to the second."""
+    naive: np.datetime64 = local(pd.Series([time]))[0]
+    return naive

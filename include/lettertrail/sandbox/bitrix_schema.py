@@ -14,24 +14,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from lettertrail.sandbox.bitrix_user_fields import fields_of
+
 COLUMNS_FILE = Path(__file__).parents[1] / "bitrix" / "bitrix_columns.csv"
 TABLE_OPTIONS = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
 
-USER_FIELDS: Mapping[str, Mapping[str, str]] = {
-    # Custom fields somebody made on this site; `b_user_field` describes the same ones. UF_CRM_EMAIL_MARKETING is not
-    # among them: it is made through REST when the first flag is pushed back.
-    "b_uts_crm_contact": {
-        "UF_CRM_LOYALTY_LEVEL": "int",
-        "UF_CRM_SHOE_SIZE": "double",
-        "UF_CRM_INTERESTS": "text",
-        "UF_CRM_LAST_VISIT": "datetime",
-        "UF_CRM_1690000000001": "text",
-    },
-    "b_uts_crm_lead": {"UF_CRM_1690000000002": "text"},
-    "b_uts_crm_deal": {"UF_CRM_MARGIN": "varchar(200)", "UF_CRM_DELIVERY_DATE": "date"},
-    "b_uts_crm_company": {"UF_CRM_INN": "text"},
-}
-"""Table → column → MySQL type, by user-field type as in bitrix.md 2.10."""
+ALIKE: Mapping[str, str] = {"b_utm_crm_lead": "b_utm_crm_contact", "b_utm_crm_company": "b_utm_crm_contact"}
+"""Tables the file leaves out because they look like another one: Bitrix makes one per entity (bitrix.md 2.10)."""
 
 _DEFAULT = re.compile(r"\bdefault ('(?:[^']*)'|\d+|CURRENT_TIMESTAMP|NOW\(\))", re.IGNORECASE)
 _KEY = re.compile(r"^(PRI|UNI|IX)(?:\((.*)\))?$")
@@ -91,11 +80,13 @@ class Table:
 
 @cache
 def tables() -> Mapping[str, Table]:
-    """All tables by name, in the order of the file."""
+    """All tables by name: those of the file in its order, then those of `ALIKE`."""
     rows: dict[str, list[dict[str, str]]] = {}
     with COLUMNS_FILE.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             rows.setdefault(row["table"], []).append(row)
+    for name, model in ALIKE.items():
+        rows[name] = rows[model]
     return {name: _table(name, own) for name, own in rows.items()}
 
 
@@ -104,9 +95,7 @@ def _table(name: str, rows: list[dict[str, str]]) -> Table:
     keys: dict[tuple[str, tuple[str, ...]], None] = {}
     for row in rows:
         if row["column"] == "UF_CRM_<n>":
-            columns += [
-                Column(field, mysql_type, True, None, False, False) for field, mysql_type in USER_FIELDS[name].items()
-            ]
+            columns += [Column(field.name, field.mysql_type, True, None, False, False) for field in fields_of(name)]
             continue
         columns.append(_column(row))
         for text in filter(None, (part.strip() for part in row["key"].split(";"))):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from lettertrail.sandbox import php
 from lettertrail.sandbox.bitrix_deals import write_deals
 from lettertrail.sandbox.bitrix_refusals import EMPLOYEES
-from lettertrail.sandbox.bitrix_rows import ZERO_DATE, ZERO_DATETIME, Writer, local, yes_no
+from lettertrail.sandbox.bitrix_rows import ZERO_DATE, ZERO_DATETIME, Writer, by_column, local, yes_no
+from lettertrail.sandbox.bitrix_site_fields import INTERESTS, contact_values, write_contact_multiples
 from lettertrail.sandbox.world import World
 from lettertrail.sandbox.world_letters import SITE
 
@@ -115,20 +116,23 @@ def _write_contacts(writer: Writer, world: World, rng: np.random.Generator, lead
     )
     with_fields = cards[rng.random(size) < 0.35]
     count = len(with_fields)
-    interests = (["Туризм"], ["Туризм", "Велоспорт"], ["Бег"])
+    levels = rng.integers(1, 4, count)
+    sizes = rng.integers(70, 94, count).tolist()
+    interests = rng.integers(0, 3, count).tolist()
+    ids = with_fields["id"].astype(np.int64).tolist()
     writer.write(
         "b_uts_crm_contact",
         {
-            "VALUE_ID": with_fields["id"].to_numpy(np.int64),
-            "UF_CRM_LOYALTY_LEVEL": rng.integers(1, 4, count),
-            "UF_CRM_SHOE_SIZE": [
-                float(size) / 2 if size % 5 else None for size in rng.integers(70, 94, count).tolist()
-            ],
-            "UF_CRM_INTERESTS": [php.serialize(interests[kind]) for kind in rng.integers(0, 3, count).tolist()],
+            "VALUE_ID": ids,
+            "UF_CRM_LOYALTY_LEVEL": levels,
+            "UF_CRM_SHOE_SIZE": [float(size) / 2 if size % 5 else None for size in sizes],
+            "UF_CRM_INTERESTS": [php.serialize(INTERESTS[kind]) for kind in interests],
             "UF_CRM_LAST_VISIT": local(with_fields["moved_at"]),
             "UF_CRM_1690000000001": [None if number % 4 else "перезвонить вечером" for number in range(count)],
+            **contact_values(ids, local(with_fields["created_at"])),
         },
     )
+    write_contact_multiples(writer, ids, interests)
 
 
 def _write_companies(writer: Writer, world: World) -> None:
@@ -264,6 +268,8 @@ def _write_addresses(writer: Writer, world: World, rng: np.random.Generator, lea
             "VALUE": values,
         },
     )
+    phones = [(number, "RU") for number, row in enumerate(rows, start=1) if row[0] == "COMPANY" and row[2] == "PHONE"]
+    writer.write("b_crm_field_multi_phone_country", by_column("FM_ID COUNTRY_CODE", phones))
     number_of = {"LEAD": LEAD, "CONTACT": CONTACT, "COMPANY": COMPANY}
     writer.write(
         "b_crm_dp_comm_mcd",

@@ -1,4 +1,4 @@
-"""The rest of the sample site: dictionaries, users, consents, currencies, custom fields, the shop (bitrix.md 2, 3)."""
+"""The rest of the sample site: dictionaries, users, consents, currencies, the shop (bitrix.md 2, 3)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lettertrail.sandbox import php
 from lettertrail.sandbox.bitrix_refusals import EMPLOYEES
 from lettertrail.sandbox.bitrix_rows import Writer, local, yes_no
-from lettertrail.sandbox.bitrix_schema import USER_FIELDS
 from lettertrail.sandbox.world import World
 from lettertrail.sandbox.world_sales import RATES
 
@@ -35,14 +33,6 @@ LEAD_STATUSES = (
     ("JUNK", "Некачественный лид", "F"),
 )
 SOURCES = ("CALL", "EMAIL", "WEB", "ADVERTISING", "PARTNER", "RECOMMENDATION", "WEBFORM", "CALLBACK", "STORE", "OTHER")
-_FIELD_TYPES = {
-    "int": "integer",
-    "double": "double",
-    "text": "string",
-    "datetime": "datetime",
-    "date": "date",
-    "varchar(200)": "money",
-}
 
 
 def accounts(world: World, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -56,7 +46,7 @@ def accounts(world: World, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def write_dictionaries(writer: Writer, world: World) -> None:
-    """Writes sites, stages, currencies and custom fields."""
+    """Writes sites, stages and currencies."""
     began = local(pd.Series([world.started_at - pd.Timedelta(days=1000)]))[0]
     writer.write(
         "b_lang",
@@ -72,7 +62,6 @@ def write_dictionaries(writer: Writer, world: World) -> None:
     )
     _write_stages(writer)
     _write_currencies(writer, world, began)
-    _write_user_fields(writer)
 
 
 def _write_stages(writer: Writer) -> None:
@@ -130,33 +119,6 @@ def _write_currencies(writer: Writer, world: World, began: np.datetime64) -> Non
             "RATE_CNT": 1,
             "RATE": [RATES[code] for code in foreign],
         },
-    )
-
-
-def _write_user_fields(writer: Writer) -> None:
-    rows = [
-        (f"CRM_{table.removeprefix('b_uts_crm_').upper()}", field, _FIELD_TYPES[mysql_type])
-        for table, fields in USER_FIELDS.items()
-        for field, mysql_type in fields.items()
-    ]
-    entity, field, kind = map(list, zip(*rows, strict=True))
-    many = yes_no([name == "UF_CRM_INTERESTS" for name in field])
-    ids = list(range(1, len(rows) + 1))
-    writer.write(
-        "b_user_field",
-        {
-            "ID": ids,
-            "ENTITY_ID": entity,
-            "FIELD_NAME": field,
-            "USER_TYPE_ID": kind,
-            "SORT": 100,
-            "MULTIPLE": many,
-            "SETTINGS": php.serialize({"SIZE": 20, "ROWS": 1, "DEFAULT_VALUE": ""}),
-        },
-    )
-    writer.write(
-        "b_user_field_lang",
-        {"USER_FIELD_ID": ids, "LANGUAGE_ID": "ru", "EDIT_FORM_LABEL": field, "LIST_COLUMN_LABEL": field},
     )
 
 

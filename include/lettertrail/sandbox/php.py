@@ -6,15 +6,35 @@ Source: https://www.php.net/manual/en/function.serialize.php ; string lengths co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PhpObject:
+    """An object as PHP writes it; see `private` and `protected` for the names of such properties."""
+
+    class_name: str
+    properties: Mapping[str, object]
+
+
+def private(class_name: str, name: str) -> str:
+    """The name of a private property: its class between zero bytes stands before it."""
+    return f"\0{class_name}\0{name}"
+
+
+def protected(name: str) -> str:
+    """The name of a protected property: a star between zero bytes stands before it."""
+    return f"\0*\0{name}"
 
 
 def serialize(value: object) -> str:
     """`value` as PHP's `serialize()` would write it.
 
-    Takes None, bool, int, float, str, mappings with int or str keys, and lists or tuples (arrays keyed from 0).
+    Takes None, bool, int, float, str, mappings with int or str keys, lists or tuples (arrays keyed from 0), and
+    `PhpObject`.
 
     Raises:
-        TypeError: for any other type; PHP objects are never written.
+        TypeError: for any other type.
     """
     match value:
         case None:
@@ -27,6 +47,9 @@ def serialize(value: object) -> str:
             text = f"d:{value!r};"
         case str():
             text = f's:{len(value.encode())}:"{value}";'
+        case PhpObject():
+            items = "".join(serialize(name) + serialize(item) for name, item in value.properties.items())
+            text = f'O:{len(value.class_name.encode())}:"{value.class_name}":{len(value.properties)}:{{{items}}}'
         case Mapping():
             text = _array(list(value.items()))
         case Sequence() if not isinstance(value, bytes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from lettertrail.errors import ContractError
-from lettertrail.sandbox.bitrix_rows import NULL, ROWS_PER_WRITE, ZERO_DATE, ZERO_DATETIME, as_texts, block
+from lettertrail.sandbox.bitrix_rows import NULL, ROWS_PER_WRITE, ZERO_DATE, ZERO_DATETIME, Blocks, as_texts
 from lettertrail.sandbox.bitrix_schema import Column
 from lettertrail.sandbox.postgres_site_schema import postgres_tables
 
@@ -24,6 +24,7 @@ class PostgresWriter:
     """Writes into the database of the connection, in its transaction."""
 
     connection: psycopg.Connection[Any]
+    blocks: Blocks = field(default_factory=Blocks)
 
     @property
     def moves_on_update(self) -> bool:
@@ -36,7 +37,7 @@ class PostgresWriter:
         What PostgreSQL cannot hold: a zero date is NULL, and text ends at its first zero byte, where libpq's escaping
         stops. A column without a default that is left out gets MySQL's implicit one.
         """
-        rows = block(table, columns)
+        rows = self.blocks.make(table, columns)
         if table not in postgres_tables():
             return 0
         own = {column.name: column for column in postgres_tables()[table].columns}
