@@ -5,6 +5,10 @@
 Called as an incoming webhook is: `/rest/{user}/{secret}/{method}` or `…/{method}.json`, parameters in the query, as a
 form or as JSON. It reads and writes what the site holds: an update changes `b_crm_contact` and `b_uts_crm_contact`.
 
+With `application=Application(…)` also as an application is: `/rest/{method}` with an access token as the parameter
+`auth` or as a bearer. Tokens come from `/oauth/token/` (or `app.tokens.install()`), offline events from changes made
+through REST and from `bitrix_methods.events.note` for changes made straight in the database.
+
 `app.gate.violations` counts the refusals by code (also under `/_sandbox/limits`): a client that keeps to the limits
 leaves it empty.
 """
@@ -13,13 +17,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import MySQLdb
@@ -34,9 +41,11 @@ from lettertrail.sandbox.bitrix_methods import (
     caller,
     cards,
     dictionaries,
+    events,
     history,
     items,
     links,
+    offline,
     people,
     php_query,
     products,
@@ -56,10 +65,24 @@ from lettertrail.sandbox.bitrix_methods.portal import (
     RestError,
     columns_of,
 )
+from lettertrail.sandbox.bitrix_methods.tokens import Application, Tokens
 
 log = logging.getLogger(__name__)
 
-MODULES = (activities, cards, dictionaries, history, items, links, people, products, shop, userfields, caller)
+MODULES = (
+    activities,
+    cards,
+    dictionaries,
+    history,
+    items,
+    links,
+    offline,
+    people,
+    products,
+    shop,
+    userfields,
+    caller,
+)
 
 
 def all_methods() -> Methods:
@@ -78,6 +101,8 @@ def create_app(
     timezone: ZoneInfo,
     limits: Limits | None = None,
     scopes: frozenset[str] = WEBHOOK_SCOPES,
+    application: Application | None = None,
+    state: Path | None = None,
     clock: Clock = system_clock,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> BitrixRest:
@@ -85,45 +110,68 @@ def create_app(
 
     Args:
         scopes: what the webhook was allowed when it was made.
+        application: lets an application in; its queue of offline events is kept in two more tables of the site.
+        state: a file in which the application's tokens survive a restart.
 
     Raises:
         ConfigurationError: when the database cannot be reached.
     """
-    entrance = Entrance(secret, scopes)
-    portal = Portal(Database(dsn), timezone, access=Access(1, scopes), clock=clock)
-    return BitrixRest(portal, entrance=entrance, gate=Gate(limits or Limits(), monotonic))
+    database = Database(dsn)
+    member_id = hashlib.md5(urlsplit(dsn).path.encode(), usedforsecurity=False).hexdigest()
+    portal = Portal(
+        database,
+        timezone,
+        access=Access(1, scopes),
+        clock=clock,
+        member_id=member_id,
+        has_events=application is not None,
+    )
+    tokens = None
+    if application is not None:
+        events.prepare(database)
+        tokens = Tokens(application, clock=clock, member_id=member_id, state=state)
+    return BitrixRest(
+        portal, entrance=Entrance(secret, scopes, tokens), gate=Gate(limits or Limits(), monotonic), tokens=tokens
+    )
 
 
 class BitrixRest:
-    """An ASGI app: an incoming webhook, and `/_sandbox/health`."""
+    """An ASGI app: an incoming webhook, an application where there is one, and `/_sandbox/health`."""
 
-    def __init__(self, portal: Portal, *, entrance: Entrance, gate: Gate) -> None:
+    def __init__(self, portal: Portal, *, entrance: Entrance, gate: Gate, tokens: Tokens | None = None) -> None:
         self._portal = portal
         self._entrance = entrance
         self._methods = all_methods()
         self.gate = gate
+        self.tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        response = await self._respond(request)
+        response = self._told(request.url.path) or await self._respond(request)
         await response(scope, receive, send)
 
     def close(self) -> None:
         """Closes the connections to the site's database."""
         self._portal.database.close()
 
-    async def _respond(self, request: Request) -> Response:
-        path = request.url.path
+    def _told(self, path: str) -> Response | None:
+        """What the sandbox itself answers to whoever runs it."""
         if path == "/_sandbox/health":
             return JSONResponse({"status": "ok", "service": "bitrix"})
         if path == "/_sandbox/limits":
             return JSONResponse({"violations": dict(self.gate.violations), "calls": dict(self.gate.calls)})
+        return None
+
+    async def _respond(self, request: Request) -> Response:
+        path = request.url.path
         raw = await request.body()
         try:
             params = _params(request, raw)
+            if path.startswith("/oauth/"):
+                return self._authorize(request, params)
             access, method = self._entrance.admit(path, params, request.headers.get("authorization", ""))
             self.gate.enter(request.client.host if request.client else "")
             work = run_in_threadpool(self._answer, access, method, params)
@@ -137,6 +185,16 @@ class BitrixRest:
             log.exception("the site's database failed")
             return JSONResponse({"error": "INTERNAL_SERVER_ERROR", "error_description": "Internal server error"}, 500)
         return JSONResponse(body)
+
+    def _authorize(self, request: Request, params: Params) -> Response:
+        """The authorisation server, which for a real portal is another host and has no part in the limits."""
+        path = request.url.path.rstrip("/")
+        if self.tokens is None or path not in {"/oauth/token", "/oauth/authorize"}:
+            raise RestError("invalid_client", "Invalid client")
+        if path == "/oauth/token":
+            return JSONResponse(self.tokens.exchange(params, endpoint=f"{request.base_url}rest/"))
+        code = self.tokens.authorize(str(params.get("client_id") or ""))
+        return JSONResponse({"code": code, "state": params.get("state"), "member_id": self._portal.member_id})
 
     def _answer(self, access: Access, method: str, params: Params) -> dict[str, Any]:
         portal = self._seen_by(access)

@@ -1,13 +1,14 @@
 """The append-only log of every request a sandbox service received, refused ones included.
 
 One JSON object a line: `ts, service, method, path, query, body, status, is_write`, and after a fault `fault` and
-`performed` (the status the service would have given). The secret in Bitrix's path is masked. Bodies are written as
-they came: the file holds invented people only.
+`performed` (the status the service would have given). The secret in Bitrix's path and the tokens of its applications
+are masked. Bodies are otherwise written as they came: the file holds invented people only.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,9 @@ FAULT_KEY = "lettertrail.fault"
 
 NOTE_KEY = "lettertrail.note"
 """Where a fault finds the way to have the line written before it cuts the connection."""
+
+SECRETS = frozenset({"auth", "access_token", "refresh_token", "client_secret"})
+_SECRET_PAIR = re.compile(rf"((?:^|&)(?:{'|'.join(sorted(SECRETS))})=)[^&]*")
 
 IsWrite = Callable[[str, str, Any], bool]
 """Whether method, path and parsed body ask for a change."""
@@ -93,13 +97,19 @@ class Journaled:
             "service": self._service,
             "method": method,
             "path": self._mask(path),
-            "query": dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-            "body": body,
+            "query": _masked(dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))),
+            "body": _masked(body),
             "status": status,
             "is_write": self._is_write(method, path, body),
         }
         fault: dict[str, Any] = scope.get(FAULT_KEY, {})
         return entry | fault
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: "***" if key in SECRETS else item for key, item in value.items()}
+    return _SECRET_PAIR.sub(r"\1***", value) if isinstance(value, str) else value
 
 
 def _parsed(raw: bytes) -> Any:

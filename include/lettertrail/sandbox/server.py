@@ -4,6 +4,9 @@
         python -m lettertrail.sandbox.server --state .lettertrail/sandbox --world .lettertrail/world \\
         --mailchimp-port 8081 --bitrix-port 8082
 
+With SANDBOX_BITRIX_CLIENT_ID and SANDBOX_BITRIX_CLIENT_SECRET the portal also lets an application in, whose first
+refresh token may be given as SANDBOX_BITRIX_REFRESH_TOKEN.
+
 The Mailchimp account is filled once from the world; a restart goes on with what is there. Exit status: 2 when an option
 is missing, 1 when a port is taken or the site's database does not answer, 0 after SIGTERM or SIGINT.
 """
@@ -35,7 +38,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lettertrail.errors import ConfigurationError, LetterTrailError
 from lettertrail.sandbox import bitrix_rest
 from lettertrail.sandbox.bitrix_methods.batch import asks_for_change
+from lettertrail.sandbox.bitrix_methods.entrance import WEBHOOK_SCOPES
 from lettertrail.sandbox.bitrix_methods.limits import Limits
+from lettertrail.sandbox.bitrix_methods.tokens import Application
 from lettertrail.sandbox.esps import mailchimp
 from lettertrail.sandbox.faults import Faults
 from lettertrail.sandbox.journal import Journal, Journaled
@@ -59,6 +64,7 @@ class Options:
     bitrix_secret: str
     timezone: ZoneInfo
     limits: Limits
+    application: Application | None
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -86,6 +92,15 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         "--bitrix-rate", type=float, default=Limits().drain_per_second, help="requests a second that drain"
     )
     parser.add_argument("--bitrix-burst", type=float, default=Limits().burst, help="requests at once before 503")
+    parser.add_argument(
+        "--bitrix-operating",
+        type=float,
+        default=Limits().operating_seconds,
+        help="run time in seconds of one method in ten minutes before 429",
+    )
+    parser.add_argument("--bitrix-client-id", default=environ.get("SANDBOX_BITRIX_CLIENT_ID"))
+    parser.add_argument("--bitrix-client-secret", default=environ.get("SANDBOX_BITRIX_CLIENT_SECRET"))
+    parser.add_argument("--bitrix-refresh-token", default=environ.get("SANDBOX_BITRIX_REFRESH_TOKEN"))
     given = parser.parse_args(arguments)
     if not given.mailchimp_key:
         parser.error("no Mailchimp key: give --mailchimp-key or set SANDBOX_MAILCHIMP_KEY")
@@ -95,6 +110,10 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         parser.error("no database of the sample site: give --bitrix-dsn or set SANDBOX_BITRIX_DSN")
     if not given.bitrix_secret:
         parser.error("no Bitrix webhook secret: give --bitrix-secret or set SANDBOX_BITRIX_SECRET")
+    if bool(given.bitrix_client_id) != bool(given.bitrix_client_secret):
+        parser.error("an application needs both --bitrix-client-id and --bitrix-client-secret")
+    if given.bitrix_refresh_token and not given.bitrix_client_id:
+        parser.error("--bitrix-refresh-token is of no use without --bitrix-client-id and --bitrix-client-secret")
     try:
         timezone = ZoneInfo(given.timezone)
     except (ZoneInfoNotFoundError, ValueError):
@@ -109,7 +128,14 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         mailchimp_key=given.mailchimp_key,
         bitrix_secret=given.bitrix_secret,
         timezone=timezone,
-        limits=Limits(drain_per_second=given.bitrix_rate, burst=given.bitrix_burst),
+        limits=Limits(
+            drain_per_second=given.bitrix_rate, burst=given.bitrix_burst, operating_seconds=given.bitrix_operating
+        ),
+        application=Application(
+            given.bitrix_client_id, given.bitrix_client_secret, WEBHOOK_SCOPES, given.bitrix_refresh_token or None
+        )
+        if given.bitrix_client_id
+        else None,
     )
 
 
@@ -229,7 +255,12 @@ def run(options: Options) -> None:
         stack.callback(store.close)
         seed(options, store)
         rest = bitrix_rest.create_app(
-            options.bitrix_dsn, secret=options.bitrix_secret, timezone=options.timezone, limits=options.limits
+            options.bitrix_dsn,
+            secret=options.bitrix_secret,
+            timezone=options.timezone,
+            limits=options.limits,
+            application=options.application,
+            state=options.state / "bitrix_oauth.json",
         )
         stack.callback(rest.close)
         journal = Journal(options.state / "requests.jsonl")

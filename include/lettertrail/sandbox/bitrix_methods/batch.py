@@ -81,7 +81,22 @@ def _with_results(value: Any, results: Mapping[str, Any]) -> Any:
     return found
 
 
-READING = ("list", "get", "fields", "findbycomm", "current", "methods", "scope", "profile", "time", "info", "text")
+READING = (
+    "list",
+    "get",
+    "fields",
+    "findbycomm",
+    "current",
+    "methods",
+    "scope",
+    "profile",
+    "time",
+    "info",
+    "text",
+    "events",
+    "token",
+    "authorize",
+)
 
 
 def asks_for_change(method: str, path: str, body: Any) -> bool:
