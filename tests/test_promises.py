@@ -62,16 +62,15 @@ from {{ ref('dim_person') }}
 where primary_email is not null
 """
 TABLE = """
-      - name: b_crm_company
-        description: One row per company.
+      - name: b_crm_dp_comm_mcd
+        description: One row per card and normalised e-mail or phone.
         config:
-          loaded_at_field: _loaded_at
           meta:
             extract:
-              strategy: modified
+              area: matching
+              strategy: full
               key: [id]
-              cursor: date_modify
-              why: Every save of a company moves date_modify.
+              why: Rewritten with the card.
 """
 READ_DAGS = """
 import json, sys
@@ -174,29 +173,29 @@ def test_a_segment_is_one_file(house: House, warehouse_dsn: str, tmp_path: Path)
 
 def test_a_bitrix_table_is_one_entry(house: House, bitrix_site_small: BitrixSite, warehouse_dsn: str) -> None:
     """The catalogue reads it, the copying DAG has a task for it, and the copy is the table."""
-    assert "b_crm_company" not in {entry.name for entry in load_catalog()}
+    assert "b_crm_dp_comm_mcd" not in {entry.name for entry in load_catalog()}
     sources = house.root / BITRIX_SOURCES_FILE.relative_to(PROJECT_ROOT)
     with sources.open("a", encoding="utf-8") as file:
         file.write(TABLE)
-    assert "load_b_crm_company" in house.ask(READ_DAGS)["tasks"]["ingest_bitrix"]
+    assert "load_matching" in house.ask(READ_DAGS)["tasks"]["ingest_bitrix"]
 
-    entry = next(entry for entry in load_catalog(sources) if entry.name == "b_crm_company")
+    entry = next(entry for entry in load_catalog(sources) if entry.name == "b_crm_dp_comm_mcd")
     source = SqlSource(bitrix_site_small.reader_dsn, ZONE)
     result = load_table(source, entry, warehouse_dsn, run_id="promise", clock=fixed_clock(NOW))
     with psycopg.connect(warehouse_dsn) as connection:
-        copied = connection.execute("select id, title from raw_bitrix.b_crm_company order by id").fetchall()
-    assert copied == companies(bitrix_site_small)
+        copied = connection.execute("select id, value from raw_bitrix.b_crm_dp_comm_mcd order by id").fetchall()
+    assert copied == match_codes(bitrix_site_small)
     assert result.inserted == len(copied) > 0
 
 
-def companies(site: BitrixSite) -> list[tuple[Any, ...]]:
+def match_codes(site: BitrixSite) -> list[tuple[Any, ...]]:
     """The table as the site has it, by another driver."""
     from lettertrail.sandbox.mariadb import connect  # noqa: PLC0415  # most tests need no MariaDB client
 
     connection = connect(site.owner_dsn)
     try:
         cursor = connection.cursor()
-        cursor.execute("select ID, TITLE from b_crm_company order by ID")
+        cursor.execute("select ID, VALUE from b_crm_dp_comm_mcd order by ID")
         return list(cursor.fetchall())
     finally:
         connection.close()

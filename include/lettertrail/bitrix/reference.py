@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from lettertrail.bitrix.catalog import is_secret
-from lettertrail.bitrix.columns import Column, mysql_column
+from lettertrail.bitrix.columns import Column
 
 COLUMNS_FILE = Path(__file__).with_name("bitrix_columns.csv")
 
@@ -26,7 +26,22 @@ SAME_SHAPE: Mapping[str, str] = {
 }
 """Table -> the table of the file it looks like."""
 
-_TYPE = re.compile(r"(?P<kind>[a-z]+)(?:\((?P<size>\d+)(?:,(?P<scale>\d+))?\))?(?: unsigned)?")
+_TYPE = re.compile(r"(?P<kind>[a-z]+)(?:\([\d,]+\))?(?P<unsigned> unsigned)?")
+_TYPES = {
+    # MySQL type: (type on the wire, type in raw_bitrix)
+    "tinyint": ("bigint", "smallint"),
+    "int": ("bigint", "integer"),
+    "bigint": ("bigint", "bigint"),
+    "tinyint unsigned": ("bigint", "integer"),
+    "int unsigned": ("bigint", "bigint"),
+    "bigint unsigned": ("text", "numeric(20,0)"),
+    "double": ("double precision", "double precision"),
+    "float": ("double precision", "double precision"),
+    "date": ("date", "date"),
+    "datetime": ("timestamp", "timestamp"),
+    "timestamp": ("timestamp", "timestamp"),
+    **dict.fromkeys(("char", "varchar", "text", "mediumtext", "longtext"), ("text", "text")),
+}
 
 
 def reference_columns(table: str) -> tuple[Column, ...]:
@@ -53,5 +68,10 @@ def _column(name: str, mysql_type: str) -> Column | None:
     if match is None or is_secret(name):
         # "varies by user-field type": one line that stands for all custom fields.
         return None
-    precision, scale = (None if part is None else int(part) for part in match.group("size", "scale"))
-    return mysql_column(name, match["kind"], mysql_type, precision=precision, scale=scale)
+    kind = match["kind"]
+    if kind == "decimal":
+        wire_type, pg_type = "text", mysql_type.replace(kind, "numeric")
+    else:
+        wire_type, pg_type = _TYPES[kind + (match["unsigned"] or "")]
+    is_date = pg_type in {"date", "timestamp"}
+    return Column(name.lower(), select="", digest="", wire_type=wire_type, pg_type=pg_type, is_date=is_date)
