@@ -8,6 +8,7 @@
     │   ├── RateLimited             retry later
     │   └── TemporaryApiError       5xx, time-outs, cut connections: retry
     ├── SourceError             the Bitrix database could not be read
+    ├── WarehouseError          the warehouse broke off, is full or busy: retry
     ├── ContractError           an answer or a table lacks what we rely on: fail now
     │   ├── TableMissing            the source does not have a table (its module is not installed)
     │   └── PhpSyntaxError          a value is not what PHP's serialize() writes
@@ -70,6 +71,10 @@ class TemporaryApiError(ApiError):
 
 class SourceError(LetterTrailError):
     """The Bitrix database could not be read."""
+
+
+class WarehouseError(LetterTrailError):
+    """The warehouse broke off, is full, or something holds a lock for too long. Nothing was committed."""
 
 
 class ContractError(LetterTrailError):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from psycopg import sql
+
 from lettertrail.errors import LedgerImbalance
 from lettertrail.warehouse.connect import Connection, connect
+from lettertrail.warehouse.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +75,38 @@ class Load:
     notices: tuple[str, ...] = field(default=())
 
 
-def next_load_id(connection: Connection) -> int:
+def next_load_id(session: Session) -> int:
     """A load id of its own, before its row exists: rows carry it in `_load_id`."""
-    row = connection.execute("select nextval('ops.loads_load_id_seq')").fetchone()
-    assert row is not None
-    load_id: int = row[0]
-    return load_id
+    ((load_id,),) = session.rows(sql.SQL("select nextval('ops.loads_load_id_seq')"))
+    return int(load_id)
 
 
-def record(connection: Connection, load: Load, counts: Counts, *, finished_at: datetime) -> None:
+def record(session: Session, load: Load, counts: Counts, *, finished_at: datetime) -> None:
     """Writes the ledger row and the cursor, inside the transaction that wrote the rows."""
-    connection.execute(
-        "insert into ops.loads (load_id, run_id, target, strategy, cursor_from, cursor_to, read, inserted, updated,"
-        " unchanged, quarantined, deleted, started_at, finished_at, notices)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            load.load_id, load.run_id, load.target, load.strategy, load.cursor_from, load.cursor_to,
-            counts.read, counts.inserted, counts.updated, counts.unchanged, counts.quarantined, counts.deleted,
-            load.started_at, finished_at, json.dumps(load.notices),
-        ],
+    values = (
+        load.load_id, load.run_id, load.target, load.strategy, load.cursor_from, load.cursor_to,
+        counts.read, counts.inserted, counts.updated, counts.unchanged, counts.quarantined, counts.deleted,
+        load.started_at, finished_at, json.dumps(load.notices),
     )  # fmt: skip
+    session.run(
+        sql.SQL(
+            "insert into ops.loads (load_id, run_id, target, strategy, cursor_from, cursor_to, read, inserted,"
+            " updated, unchanged, quarantined, deleted, started_at, finished_at, notices) values ({})"
+        ).format(literals(values))
+    )
     if load.state is not None:
-        connection.execute(
-            "insert into ops.cursors (target, state, load_id, updated_at) values (%s, %s, %s, %s)"
-            " on conflict (target) do update set state = excluded.state, load_id = excluded.load_id,"
-            " updated_at = excluded.updated_at",
-            [load.target, json.dumps(load.state), load.load_id, finished_at],
+        session.run(
+            sql.SQL(
+                "insert into ops.cursors (target, state, load_id, updated_at) values ({})"
+                " on conflict (target) do update set state = excluded.state, load_id = excluded.load_id,"
+                " updated_at = excluded.updated_at"
+            ).format(literals([load.target, json.dumps(load.state), load.load_id, finished_at]))
         )
+
+
+def literals(values: Iterable[Any]) -> sql.Composable:
+    """Values as a list in a statement, quoted."""
+    return sql.SQL(", ").join(map(sql.Literal, values))
 
 
 def read_state(connection: Connection, target: str) -> dict[str, Any]:
@@ -118,10 +126,43 @@ _IMBALANCES = """
     select format('load %%s of %%s: %%s quarantined, %%s records kept', loads.load_id, loads.target,
                   loads.quarantined, count(quarantine.load_id))
     from ops.loads
-    left join ops.quarantine on quarantine.load_id = loads.load_id
+    left join ops.quarantine on quarantine.load_id = loads.load_id and quarantine.column_name is null
     where loads.run_id = %(run_id)s
     group by loads.load_id
     having loads.quarantined <> count(quarantine.load_id)
+
+    union all
+
+    select format('%%s of %%s by run %%s: range %%s is %%s', copies.kind, copies.target, copies.run_id, number,
+                  case
+                      when loads.load_id is null then 'done without a load'
+                      else format('of load %%s, which is of %%s and another range', loads.load_id, loads.target)
+                  end)
+    from ops.copies
+    join ops.copy_ranges using (copy_id)
+    left join ops.loads using (load_id)
+    where copy_ranges.status = 'done'
+        and copy_id in (
+            select copy_id from ops.copy_ranges join ops.loads using (load_id) where loads.run_id = %(run_id)s
+            union
+            select copy_id from ops.copies where run_id = %(run_id)s
+        )
+        and (
+            loads.load_id is null
+            or (loads.target, loads.strategy) <> (copies.target, copies.kind)
+            or (loads.cursor_from, loads.cursor_to) is distinct from (copy_ranges.low::text, copy_ranges.high::text)
+        )
+
+    union all
+
+    select format('%%s of %%s by run %%s: finished with %%s of %%s ranges done', copies.kind, copies.target,
+                  copies.run_id,
+                  count(*) filter (where status = 'done'), count(*))
+    from ops.copies
+    join ops.copy_ranges using (copy_id)
+    where run_id = %(run_id)s and outcome = 'finished'
+    group by copy_id
+    having count(*) filter (where status = 'done') < count(*)
 
     union all
 
@@ -155,7 +196,8 @@ _IMBALANCES = """
 def check_balance(warehouse_dsn: str, *, run_id: str) -> int:
     """Checks every sum of a run by SQL; returns how many loads and sync runs were looked at.
 
-    `read = inserted + updated + unchanged + quarantined` with one quarantine record each,
+    `read = inserted + updated + unchanged + quarantined` with one quarantine record each, every range of a copy done by
+    a load of its own,
     `planned = applied + already_ok + rejected + retry_pending + held` with one record each, and nothing unfinished.
 
     Raises:

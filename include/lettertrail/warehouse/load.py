@@ -1,8 +1,9 @@
-"""Copies one Bitrix table into the warehouse, by the strategy its catalogue entry names.
+"""Brings one Bitrix table in the warehouse up to date, by the strategy its catalogue entry names.
 
-A load is one transaction: rows, cursor and ledger row commit together or not at all. A first copy goes in key
-ranges, each a load of its own, so that a killed one resumes where it was. Whatever the strategy, the keys are then
-compared with the source, which finds deletes and rows that no rule caught.
+A load is one transaction: rows, cursor and ledger row commit together or not at all. A first copy goes in key ranges,
+each a load of its own (`ranges`), so that a killed one goes on where it was. After an increment keys are compared with
+the source, which finds deletes and rows that no rule caught: all keys of a small table, a bounded part of those of a
+large one (`watch`); the nightly comparison (`verify`) looks at every row of every table.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -21,19 +21,22 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from lettertrail.bitrix.catalog import TableEntry
-from lettertrail.bitrix.port import KeyRange, Mark, Marks, Source
-from lettertrail.bitrix.sql import split
+from lettertrail.bitrix.port import KeyRange, Mark, Marks, Rows, Source
 from lettertrail.clock import Clock
-from lettertrail.warehouse.connect import Connection, connect
-from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id, read_state
-from lettertrail.warehouse.merge import Scope, load_rows
-from lettertrail.warehouse.target import Target, ensure_target, signature
-from lettertrail.warehouse.verify import compare, lock
+from lettertrail.errors import TableMissing
+from lettertrail.warehouse.compare import comparable, compare, repair, slice_width
+from lettertrail.warehouse.connect import connect
+from lettertrail.warehouse.deliver import OnStage
+from lettertrail.warehouse.freshness import record_missing
+from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id, read_state, record
+from lettertrail.warehouse.ranges import RANGE_ROWS, copy_all, cut, open_copy
+from lettertrail.warehouse.run import Run, lock, no_stage, open_run
+from lettertrail.warehouse.session import RowSession, Session, translated_errors
+from lettertrail.warehouse.target import SCHEMA, ensure_missing, signature
+from lettertrail.warehouse.verify import record_verification
+from lettertrail.warehouse.watch import Watched, moving_parts, parts_to_compare
 
 log = logging.getLogger(__name__)
-
-CHUNK_ROWS = 250_000
-"""Rows of one load of a large table: a few seconds of work to lose, and a bounded transaction."""
 
 STAGES = (
     "planned",  # what to read is known; nothing was read
@@ -48,32 +51,7 @@ STAGES = (
 )
 """What `on_stage` is told, in this order; those from "source opened" to "committed" once for each key range."""
 
-OnStage = Callable[[str], None]
-
-
-def _no_stage(_: str) -> None:
-    pass
-
-
-@dataclass(slots=True)
-class _Run:
-    """One call of `load_table`: what every step needs, and what they add up to."""
-
-    source: Source
-    entry: TableEntry
-    warehouse_dsn: str
-    run_id: str
-    clock: Clock
-    connection: Connection
-    target: Target
-    started_at: datetime
-    notices: list[str]
-    on_stage: OnStage = _no_stage
-    counts: Counts = field(default_factory=Counts)
-
-    def add(self, counts: Counts, notices: list[str]) -> None:
-        self.counts += counts
-        self.notices += notices
+_KEY_SLICES = 128
 
 
 def load_table(
@@ -83,8 +61,8 @@ def load_table(
     *,
     run_id: str,
     clock: Clock,
-    chunk_rows: int = CHUNK_ROWS,
-    on_stage: OnStage = _no_stage,
+    chunk_rows: int = RANGE_ROWS,
+    on_stage: OnStage = no_stage,
 ) -> LoadResult:
     """Brings `raw_bitrix.<table>` up to date and says what happened to every row read.
 
@@ -94,102 +72,105 @@ def load_table(
 
     Raises:
         SourceError: the source could not be read.
-        ContractError: the table or its key is not in the source, or rows do not fit.
+        WarehouseError: the warehouse broke off.
+        ContractError: the table or its key is not in the source, rows do not fit, or too many were refused.
     """
-    began, started_at = time.monotonic(), clock()
-    columns = source.columns(entry)
-    with connect(warehouse_dsn, purpose=f"load {entry.name}", autocommit=True, synchronous_commit=False) as connection:
-        lock(connection, entry)
-        with connection.transaction():
-            target, notices = ensure_target(connection, entry, columns)
-        run = _Run(source, entry, warehouse_dsn, run_id, clock, connection, target, started_at, notices, on_stage)
-        state = read_state(connection, target.name)
-        if state.get("columns") != signature(columns) or "copying" in state:
-            _copy_whole(run, state, chunk_rows)
+    try:
+        columns = source.columns(entry)
+    except TableMissing:
+        return _load_missing(source, entry, warehouse_dsn, run_id=run_id, clock=clock)
+    with open_run(
+        source,
+        entry,
+        warehouse_dsn,
+        columns,
+        run_id=run_id,
+        clock=clock,
+        purpose="load",
+        settles_freshness=True,
+        on_stage=on_stage,
+    ) as run:
+        state = read_state(run.connection, run.target.name)
+        is_copied = state.get("columns") == signature(run.target.columns)
+        watched: Watched = []
+        if not is_copied or open_copy(run.connection, run.target.name, "first_copy") is not None:
+            copy_all(run, range_rows=chunk_rows)
         elif entry.strategy == "full":
             _read_whole(run, chunk_rows)
         else:
-            _read_changes(run, state)
+            watched = _read_changes(run, state)
         if entry.strategy != "full":
-            _compare_keys(run)
+            _compare_keys(run, watched)
             on_stage("compared")
-    result = LoadResult.of(target.name, run.counts, seconds=time.monotonic() - began, notices=run.notices)
+        result = run.result()
     log.info(
         "%s (%s): %s read, %s inserted, %s updated, %s unchanged, %s quarantined, %s deleted in %.1f s",
-        target.name, entry.strategy, result.read, result.inserted, result.updated, result.unchanged,
+        result.table, entry.strategy, result.read, result.inserted, result.updated, result.unchanged,
         result.quarantined, result.deleted, result.seconds,
     )  # fmt: skip
     for notice in result.notices:
-        log.info("%s: %s", target.name, notice)
+        log.info("%s: %s", result.table, notice)
     return result
 
 
-def _copy_whole(run: _Run, state: dict[str, Any], chunk_rows: int) -> None:
-    """The first copy, and every copy after the source's columns changed; goes on where a killed one stopped."""
-    columns = signature(run.target.columns)
-    copying = state.get("copying")
-    if copying is None or copying["columns"] != columns:
-        # The marks of the beginning: what changes while the copy runs is read again after it.
-        marks = run.source.marks(run.entry, run.target.columns, now=run.started_at)
-        copying = {"columns": columns, "after": None, "marks": marks}
-    else:
-        run.notices.append(f"first copy goes on from {run.entry.range_by} {copying['after']}")
-    ranges = _ranges(run, chunk_rows, after=copying["after"])
+def _load_missing(source: Source, entry: TableEntry, warehouse_dsn: str, *, run_id: str, clock: Clock) -> LoadResult:
+    """A module that is not installed is nothing to fail for: the raw table is there, empty, and the ledger says why."""
+    began, started_at = time.monotonic(), clock()
+    target = f"{SCHEMA}.{entry.name}"
+    with translated_errors(target), connect(warehouse_dsn, purpose=f"load {entry.name}", autocommit=True) as connection:
+        lock(connection, entry)
+        with connection.transaction():
+            notices = ensure_missing(connection, entry, at=started_at)
+            record_missing(connection, entry, source.kind, at=started_at)
+            session = RowSession(connection)
+            load = Load(
+                load_id=next_load_id(session), run_id=run_id, target=target, strategy=entry.strategy,
+                started_at=started_at, state=None if read_state(connection, target) else {"missing": True},
+                notices=tuple(notices),
+            )  # fmt: skip
+            record(session, load, Counts(), finished_at=clock())
+    for notice in notices:
+        log.info("%s: %s", target, notice)
+    return LoadResult.of(target, Counts(), seconds=time.monotonic() - began, notices=notices)
+
+
+def _read_whole(run: Run, chunk_rows: int) -> None:
+    parts = cut(run.source, run.entry, run.columns, range_rows=chunk_rows)
     run.on_stage("planned")
-    for key_range in ranges:
-        if key_range is ranges[-1]:
-            new_state = {"columns": columns, "marks": copying["marks"]}
-        else:
-            new_state = {"copying": {**copying, "after": key_range.high}}
-        _load_range(run, key_range, strategy="first_copy", state=new_state)
-    # Nothing has looked at the new table yet; the planner would guess, and the next merge would scan it.
-    run.connection.execute(sql.SQL("analyze {}").format(run.target.relation))
-    run.on_stage("copied")
+    for part, rows in parts:
+        run.deliver_ranges([part], strategy="full", expected_rows=rows if len(parts) > 1 else None)
 
 
-def _read_whole(run: _Run, chunk_rows: int) -> None:
-    ranges = _ranges(run, chunk_rows)
-    run.on_stage("planned")
-    for key_range in ranges:
-        _load_range(run, key_range, strategy="full", state=None)
-
-
-def _ranges(run: _Run, chunk_rows: int, *, after: int | None = None) -> list[KeyRange]:
-    bounds = run.source.bounds(run.entry)
-    count = 0 if bounds is None else run.source.count(run.entry)
-    return split(bounds, count=count, rows=chunk_rows, after=after)
-
-
-def _load_range(run: _Run, key_range: KeyRange, *, strategy: str, state: dict[str, Any] | None) -> None:
-    batches = run.source.read_ranges(run.entry, run.target.columns, [key_range])
-    ends = (key_range.low, key_range.high)
-    cursor_from, cursor_to = (None if end is None else str(end) for end in ends)
-    make_load = partial(_load, run, strategy, cursor_from=cursor_from, cursor_to=cursor_to, state=state)
-    _move(run, batches, make_load, scope=Scope(run.entry.range_by, key_range))
-
-
-def _read_changes(run: _Run, state: dict[str, Any]) -> None:
+def _read_changes(run: Run, state: dict[str, Any]) -> Watched:
+    """What changed since the marks of the last load; returns the key ranges that are worth comparing."""
     before: Marks = state["marks"]
-    after = run.source.marks(run.entry, run.target.columns, now=run.started_at, but_cursor=True)
+    after = run.source.marks(run.entry, run.columns, now=run.started_at, but_cursor=True)
     run.on_stage("planned")
-    batches: Iterator[pa.RecordBatch] = run.source.read_changes(
-        run.entry, run.target.columns, before, now=run.started_at
-    )
-    if run.entry.cursor is not None and run.entry.cursor in run.target.types:
+    watched: Watched = []
+
+    def open_rows() -> Rows:
+        rows = run.source.read_changes(run.entry, run.columns, before, now=run.started_at)
+        if run.entry.cursor is None or run.entry.cursor not in run.target.types:
+            return rows
         after["cursor"] = before.get("cursor")
-        batches = _follow(batches, run.entry.cursor, after, horizon=run.source.horizon(run.started_at))
+        horizon = run.source.horizon(run.started_at)
+        return Rows(_follow(rows, run.entry.cursor, after, horizon=horizon), rows.unreadable)
 
-    def make_load() -> Load:
+    def watch(session: Session, _: int, landing: sql.Composable | None) -> None:
+        if landing is not None:
+            zone = run.source.timezone
+            watched.extend(moving_parts(session, run.target, run.entry, landing, now=run.started_at, zone=zone))
+
+    run.deliver(
+        open_rows,
+        strategy=run.entry.strategy,
+        cursor_from=partial(json.dumps, before),
         # Called once all rows are here, and with them the latest change time.
-        return _load(
-            run,
-            run.entry.strategy,
-            cursor_from=json.dumps(before),
-            cursor_to=json.dumps(after),
-            state={**state, "marks": after},
-        )
-
-    _move(run, batches, make_load, scope=None)
+        cursor_to=lambda: json.dumps(after),
+        state=lambda: {**state, "marks": after, "watched": watched},
+        settle=watch,
+    )
+    return [*state.get("watched", []), *watched]
 
 
 def _follow(
@@ -207,41 +188,15 @@ def _follow(
         yield batch
 
 
-def _compare_keys(run: _Run) -> None:
-    verification = compare(
-        run.connection, run.source, run.entry, run.warehouse_dsn, run.target,
-        run_id=run.run_id, clock=run.clock, whole_rows=False,
-    )  # fmt: skip
-    repair = verification.repair
-    counts = Counts(repair.read, repair.inserted, repair.updated, repair.unchanged, repair.quarantined, repair.deleted)
-    run.add(counts, list(repair.notices))
-
-
-def _move(run: _Run, batches: Iterator[pa.RecordBatch], make_load: Callable[[], Load], *, scope: Scope | None) -> None:
-    counts, notices = load_rows(
-        run.connection, run.warehouse_dsn, run.target, batches, make_load,
-        clock=run.clock, timezone=run.source.timezone, scope=scope, on_stage=run.on_stage,
-    )  # fmt: skip
-    run.add(counts, notices)
-
-
-def _load(
-    run: _Run,
-    strategy: str,
-    *,
-    cursor_from: str | None,
-    cursor_to: str | None,
-    state: dict[str, Any] | None,
-) -> Load:
-    return Load(
-        load_id=next_load_id(run.connection),
-        run_id=run.run_id,
-        target=run.target.name,
-        strategy=strategy,
-        started_at=run.started_at,
-        cursor_from=cursor_from,
-        cursor_to=cursor_to,
-        state=state,
-        # What was found about the columns belongs to the first load of the run that is committed.
-        notices=tuple(run.notices) if run.counts == Counts() else (),
-    )
+def _compare_keys(run: Run, watched: Watched) -> None:
+    bounds = run.source.bounds(run.entry)
+    entry = comparable(run.entry)
+    parts = [KeyRange()] if bounds is None else parts_to_compare(entry, bounds, watched, now=run.started_at)
+    is_whole = parts == [KeyRange()]
+    width = slice_width(bounds if is_whole else None, _KEY_SLICES)
+    started_at = run.clock()
+    found = compare(run, parts, width=width, whole_rows=False, bounds=bounds)
+    if found is None:
+        return
+    mended = repair(run, found, whole_rows=False, within=parts, strategy="verify")
+    record_verification(run, found, mended, method="keys", is_whole=is_whole, started_at=started_at)

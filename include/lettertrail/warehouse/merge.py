@@ -1,24 +1,18 @@
-"""Rows from the source into a raw table: copied beside it, merged by key and row hash, accounted for.
-
-The rows arrive in a landing table (see `landing`). What follows, merge, quarantine, ledger row and cursor, is one
-transaction: a process that dies anywhere leaves the raw table as it was.
-"""
+"""Landed rows into a raw table: by key and row hash, each with its one outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import pyarrow as pa
 from psycopg import sql
 
 from lettertrail.bitrix.port import ROW_HASH, KeyRange
-from lettertrail.clock import Clock
-from lettertrail.warehouse.connect import Connection
-from lettertrail.warehouse.landing import Cleaner, drop, land_few, land_many, look_ahead
-from lettertrail.warehouse.ledger import Counts, Load, record
+from lettertrail.warehouse.clean import Unparsed
+from lettertrail.warehouse.ledger import Counts, literals
+from lettertrail.warehouse.session import Session
 from lettertrail.warehouse.target import Target
 
 
@@ -27,70 +21,36 @@ class Scope:
     """The part of a raw table that a load has read completely; rows there that the source no longer has are deleted."""
 
     range_by: str | None
-    key_range: KeyRange
+    ranges: tuple[KeyRange, ...]
 
-
-def load_rows(
-    connection: Connection,
-    warehouse_dsn: str,
-    target: Target,
-    batches: Iterator[pa.RecordBatch],
-    make_load: Callable[[], Load],
-    *,
-    clock: Clock,
-    timezone: ZoneInfo,
-    scope: Scope | None = None,
-    on_stage: Callable[[str], None] = lambda _: None,
-) -> tuple[Counts, list[str]]:
-    """Copies, merges and records one load; commits once. `connection` must be in autocommit mode.
-
-    Args:
-        make_load: called inside the transaction, once all rows are here.
-        scope: what part of the source `batches` is all of; None when it is only a selection, so nothing is deleted.
-        on_stage: see `load.STAGES`.
-    """
-    cleaner = Cleaner(target)
-    ahead, many = look_ahead(batches)
-    on_stage("source opened")
-    try:
-        on_stage("rows landing")
-        landing = None if many is None else land_many(connection, warehouse_dsn, target, many, cleaner)
-        with connection.transaction():
-            # The statements around it need not wait for the disk; this commit must.
-            connection.execute("set local synchronous_commit = on")
-            load = make_load()
-            if not ahead and scope is None:
-                counts = Counts()
-            else:
-                landing = landing or land_few(connection, target, ahead, cleaner)
-                on_stage("rows landed")
-                merge = _Merge(connection, target, landing, load, clock(), timezone)
-                counts = merge.run(read=cleaner.rows, scope=scope)
-            on_stage("merged")
-            said = [*cleaner.notices, *([f"{counts.quarantined} rows quarantined"] if counts.quarantined else [])]
-            load = replace(load, notices=(*load.notices, *said))
-            record(connection, load, counts, finished_at=clock())
-            on_stage("before commit")
-        on_stage("committed")
-    finally:
-        if many is not None and not connection.closed:
-            drop(connection, target)
-    return counts, said
+    def predicate(self, table: str = "held") -> sql.Composable:
+        """The condition that a row of the raw table is in the scope."""
+        if self.range_by is None or any(part.is_everything for part in self.ranges):
+            return sql.SQL("true")
+        column = sql.Identifier(table, self.range_by)
+        return sql.SQL("({})").format(sql.SQL(" or ").join(_within(column, part) for part in self.ranges))
 
 
 @dataclass(frozen=True, slots=True)
-class _Merge:
+class Merge:
     """The landed rows of one load against the rows held."""
 
-    connection: Connection
+    session: Session
     target: Target
     landing: sql.Composable
-    load: Load
+    load_id: int
     at: datetime
     timezone: ZoneInfo
 
-    def run(self, *, read: int, scope: Scope | None) -> Counts:
-        """Quarantines, then updates, inserts and (within `scope`) marks as deleted."""
+    def run(self, *, read: int, scope: Scope | None, spared: Sequence[str] | None = ()) -> Counts:
+        """Quarantines, then updates, inserts and (within `scope`) marks as deleted.
+
+        Args:
+            spared: keys, as text, of rows that are in the source although they did not land; None when they are not
+                known, and then nothing is marked as deleted.
+        """
+        # A few thousand rows among millions: the planner must not think that reading the whole table is cheaper.
+        self.session.run(sql.SQL("set local random_page_cost = 1.1"))
         quarantined = self._quarantine()
         unchanged = self._count(
             "select count(*) from {landing} as landed join {target} as held on {same}"
@@ -107,14 +67,29 @@ class _Merge:
             " where not exists (select from {target} as held where {same})"
         )
         deleted = 0
-        if scope is not None:
+        if scope is not None and spared is not None:
             deleted = self._execute(
                 "update {target} as held set _deleted_at = {at}, _loaded_at = {at}, _load_id = {load}"
-                " where held._deleted_at is null and {scope}"
+                " where held._deleted_at is null and {scope} and {not_spared}"
                 " and not exists (select from {landing} as landed where {same})",
-                scope=_scope(scope),
+                scope=scope.predicate(),
+                not_spared=self._not_spared(spared),
             )
         return Counts(read, inserted, updated, unchanged, quarantined, deleted)
+
+    def stored(self, values: Sequence[Unparsed]) -> list[Unparsed]:
+        """Those of the values whose rows this load wrote; the others were reported when they were."""
+        return [value for value in values if self._was_written(value.key)]
+
+    def _was_written(self, key: dict[str, object]) -> bool:
+        parts = [
+            sql.SQL("held.{} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in key.items()
+        ]
+        found = self._count(
+            "select count(*) from {target} as held where held._load_id = {load} and {key}",
+            key=sql.SQL(" and ").join(parts),
+        )
+        return found > 0
 
     def _quarantine(self) -> int:
         """Moves rows out of the landing table that have no key, or a key another row has already."""
@@ -137,11 +112,16 @@ class _Merge:
         )
 
     def _keep(self, reason: str) -> sql.Composable:
-        values = [sql.Literal(value) for value in (self.load.load_id, self.target.name, reason)]
         return sql.SQL(
             "insert into ops.quarantine (load_id, target, reason, record, quarantined_at)"
             " select {}, to_jsonb(refused), {} from refused"
-        ).format(sql.SQL(", ").join(values), sql.Literal(self.at))
+        ).format(literals([self.load_id, self.target.name, reason]), sql.Literal(self.at))
+
+    def _not_spared(self, keys: Sequence[str]) -> sql.Composable:
+        if not keys:
+            return sql.SQL("true")
+        texts = [sql.SQL("held.{}::text").format(sql.Identifier(key)) for key in self.target.key]
+        return sql.SQL("concat_ws(',', {}) not in ({})").format(sql.SQL(", ").join(texts), literals(keys))
 
     def _names(self) -> dict[str, sql.Composable]:
         names = [column.name for column in self.target.columns]
@@ -158,7 +138,7 @@ class _Merge:
             "same": sql.SQL(" and ").join(same),
             "hash": sql.Identifier(ROW_HASH),
             "at": sql.Literal(self.at),
-            "load": sql.Literal(self.load.load_id),
+            "load": sql.Literal(self.load_id),
             "columns": sql.SQL(", ").join(map(sql.Identifier, names)),
             "values": sql.SQL(", ").join(values.values()),
             "settings": sql.SQL(", ").join(settings),
@@ -173,22 +153,17 @@ class _Merge:
         return sql.SQL("{}::{}").format(landed, sql.SQL(self.target.types[name]))
 
     def _execute(self, statement: str, **more: sql.Composable) -> int:
-        return self.connection.execute(sql.SQL(statement).format(**self._names(), **more)).rowcount
+        return self.session.run(sql.SQL(statement).format(**self._names(), **more))
 
-    def _count(self, statement: str) -> int:
-        row = self.connection.execute(sql.SQL(statement).format(**self._names())).fetchone()
-        assert row is not None
-        return int(row[0])
+    def _count(self, statement: str, **more: sql.Composable) -> int:
+        ((count,),) = self.session.rows(sql.SQL(statement).format(**self._names(), **more))
+        return int(count)
 
 
-def _scope(scope: Scope) -> sql.Composable:
-    key_range = scope.key_range
-    if key_range.is_everything or scope.range_by is None:
-        return sql.SQL("true")
-    column = sql.SQL("held.{}").format(sql.Identifier(scope.range_by))
-    if key_range.low is None:
-        return sql.SQL("({0} < {1} or {0} is null)").format(column, sql.Literal(key_range.high))
-    above = sql.SQL("{} >= {}").format(column, sql.Literal(key_range.low))
-    if key_range.high is None:
-        return above
-    return sql.SQL("{} and {} < {}").format(above, column, sql.Literal(key_range.high))
+def _within(column: sql.Composable, part: KeyRange) -> sql.Composable:
+    if part.low is None:
+        return sql.SQL("({0} < {1} or {0} is null)").format(column, sql.Literal(part.high))
+    above = sql.SQL("{} >= {}").format(column, sql.Literal(part.low))
+    if part.high is None:
+        return sql.SQL("({})").format(above)
+    return sql.SQL("({} and {} < {})").format(above, column, sql.Literal(part.high))

@@ -32,13 +32,13 @@ create schema if not exists segments authorization lettertrail_dbt;
 -- lettertrail_loader: fills raw_*, keeps the load ledger, records what the quality doors said.
 grant usage, create on schema raw_bitrix, raw_esp, raw_inbox to lettertrail_loader;
 grant select, insert, update, delete on all tables in schema raw_bitrix, raw_esp, raw_inbox to lettertrail_loader;
--- create: the rows of a load arrive in an unlogged table beside the ledger.
-grant usage, create on schema ops to lettertrail_loader;
+grant usage on schema ops to lettertrail_loader;
 grant select, insert on ops.loads, ops.quarantine, ops.verifications, ops.quality_checks to lettertrail_loader;
-grant select, insert, update on ops.cursors to lettertrail_loader;
+grant select, insert, update on ops.cursors, ops.copies, ops.copy_ranges to lettertrail_loader;
+grant select, insert, update on ops.table_freshness to lettertrail_loader;
 -- a load takes its number first: its rows carry it
 grant usage on sequence ops.loads_load_id_seq to lettertrail_loader;
-grant select on ops.migrations to lettertrail_loader;
+grant select on ops.migrations, ops.table_status to lettertrail_loader;
 -- The check of a run's sums looks at loads and pushes alike, whichever the run holds.
 grant select on ops.sync_runs, ops.sync_records to lettertrail_loader;
 

@@ -1,37 +1,45 @@
-"""Proves that a copy is its source, range by range, and repairs the ranges where it is not.
+"""Proves that a copy is its source, and repairs it where it is not: every row of a table, nightly or on demand.
 
-Source and warehouse each count and sum the keys (or the row hashes) of every slice of the key; only slices that differ
-are read again. Sums do not depend on order, so no sorting is needed on either side.
+Some ten thousand slices of the key are compared at once, by count and by the sum of the row hashes. Slices that differ
+are looked at more closely when they are large, and read again in one query; afterwards the copy is compared with what
+that query brought. The copy is proven when that agrees too.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from psycopg import sql
 
 from lettertrail.bitrix.catalog import TableEntry
-from lettertrail.bitrix.port import ROW_HASH, Digest, KeyRange, Source
+from lettertrail.bitrix.port import KeyRange, Source
 from lettertrail.clock import Clock
-from lettertrail.warehouse.connect import Connection, connect
-from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id
-from lettertrail.warehouse.merge import Scope, load_rows
-from lettertrail.warehouse.target import Target, ensure_target
+from lettertrail.errors import TableMissing
+from lettertrail.warehouse.compare import (
+    Comparison,
+    Repair,
+    comparable,
+    compare,
+    newest_load,
+    read_all,
+    repair,
+    slice_width,
+    whole_table,
+)
+from lettertrail.warehouse.ledger import Counts, LoadResult, literals, read_state
+from lettertrail.warehouse.run import Run, open_run
+from lettertrail.warehouse.target import SCHEMA, signature
 
 log = logging.getLogger(__name__)
 
-SLICES = 128
-SMALLEST_SLICE = 500
-"""Fewer keys than this are read again as quickly as they are compared."""
+SLICES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a comparison found (before the repair) and what the repair did."""
+    """What a comparison found (before the repair), what the repair did, and what is true after it."""
 
     table: str
     method: str
@@ -39,12 +47,16 @@ class Verification:
     differing: int
     source_rows: int
     warehouse_rows: int
-    repair: LoadResult
+    differing_after: int
+    """Slices in which the copy is not even what the repair has read: rows that cannot be stored."""
+    proven_at: datetime | None
+    """When the whole copy was seen to be the source, by its rows; None when it was not."""
+    repair: LoadResult = field(repr=False)
 
     @property
     def is_proven(self) -> bool:
-        """Whether the copy was the source before anything was repaired."""
-        return self.differing == 0
+        """Whether the copy agrees with the source, after repair if there was one to do."""
+        return self.differing_after == 0
 
 
 def verify_table(
@@ -58,140 +70,88 @@ def verify_table(
 ) -> Verification:
     """Compares a table that was copied before with its source and repairs what differs.
 
+    A source that cannot compute digests is read whole and merged.
+
     Args:
-        whole_rows: compare row hashes, which finds silent edits (the source hashes every row: nightly).
-            False compares keys only, which finds deletes and gaps (cheap: every run).
+        whole_rows: compare row hashes, which finds silent edits. False compares keys only: cheaper, and no proof.
 
     Raises:
-        SourceError, ContractError: as `load_table`.
+        SourceError, WarehouseError, ContractError: as `load_table`.
     """
-    columns = source.columns(entry)
-    with connect(warehouse_dsn, purpose=f"verify {entry.name}", autocommit=True) as connection:
-        lock(connection, entry)
-        target, _ = ensure_target(connection, entry, columns)
-        return compare(
-            connection, source, entry, warehouse_dsn, target,
-            run_id=run_id, clock=clock, whole_rows=whole_rows,
-        )  # fmt: skip
-
-
-def compare(
-    connection: Connection,
-    source: Source,
-    entry: TableEntry,
-    warehouse_dsn: str,
-    target: Target,
-    *,
-    run_id: str,
-    clock: Clock,
-    whole_rows: bool,
-) -> Verification:
-    """The work of `verify_table`, for a caller that holds the table's lock."""
-    started, began = clock(), time.monotonic()
-    width = _width(source, entry)
-    theirs = source.digests(entry, target.columns, [KeyRange()], width=width, whole_rows=whole_rows) or {}
-    ours = _warehouse_digests(connection, entry, target, width=width, whole_rows=whole_rows)
-    differing = [number for number in theirs.keys() | ours.keys() if theirs.get(number) != ours.get(number)]
     method = "rows" if whole_rows else "keys"
-    slices = len(theirs.keys() | ours.keys())
-    source_rows, warehouse_rows = _rows(theirs), _rows(ours)
-    connection.execute(
-        "insert into ops.verifications (run_id, target, method, ranges, differing, source_rows, warehouse_rows,"
-        " started_at, finished_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [run_id, target.name, method, slices, len(differing), source_rows, warehouse_rows, started, clock()],
-    )
-    counts, notices = Counts(), list[str]()
-    for key_range in _ranges(entry, differing, width):
-        done, said = load_rows(
-            connection,
-            warehouse_dsn,
-            target,
-            source.read_ranges(entry, target.columns, [key_range]),
-            partial(_repair, connection, target, key_range, run_id, clock),
-            clock=clock,
-            timezone=source.timezone,
-            scope=Scope(entry.range_by, key_range),
-        )
-        counts, notices = counts + done, notices + said
+    try:
+        columns = source.columns(entry)
+    except TableMissing:
+        return _nothing(entry, method, "table is not in the source")
+    with open_run(source, entry, warehouse_dsn, columns, run_id=run_id, clock=clock, purpose="verify") as run:
+        if read_state(run.connection, run.target.name).get("columns") != signature(run.target.columns):
+            return _nothing(entry, method, "table is not copied with these columns yet; load it first")
+        started_at = run.clock()
+        bounds = source.bounds(comparable(entry))
+        width = slice_width(bounds, SLICES)
+        found = compare(run, [KeyRange()], width=width, whole_rows=whole_rows, bounds=bounds)
+        if found is None:
+            found, mended = _read_whole(run)
+        else:
+            mended = repair(run, found, whole_rows=whole_rows, within=[KeyRange()], strategy="verify")
+        proven_at = record_verification(run, found, mended, method=method, is_whole=True, started_at=started_at)
+        result = run.result()
     log.info(
-        "verified %s by %s: %s slices, %s differed, %s rows read again",
-        target.name, method, slices, len(differing), counts.read,
+        "verified %s by %s: %s slices, %s differed, %s rows read again, %s",
+        result.table, method, found.slices, len(found.differing), result.read,
+        "proven" if proven_at else f"{mended.still_differing} still differ" if mended.still_differing else "agrees",
     )  # fmt: skip
-    repair = LoadResult.of(target.name, counts, seconds=time.monotonic() - began, notices=notices)
-    return Verification(entry.name, method, slices, len(differing), source_rows, warehouse_rows, repair)
+    return Verification(
+        table=entry.name, method=method, slices=found.slices, differing=len(found.differing),
+        source_rows=found.source_rows, warehouse_rows=found.warehouse_rows,
+        differing_after=mended.still_differing, proven_at=proven_at, repair=result,
+    )  # fmt: skip
 
 
-def lock(connection: Connection, entry: TableEntry) -> None:
-    """One load of a table at a time; held until the connection closes, also when its process dies."""
-    connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [f"load {entry.name}"])
+def _nothing(entry: TableEntry, method: str, notice: str) -> Verification:
+    log.info("%s: %s", entry.name, notice)
+    done = LoadResult.of(f"{SCHEMA}.{entry.name}", Counts(), seconds=0.0, notices=[notice])
+    return Verification(entry.name, method, 0, 0, 0, 0, 0, None, done)
 
 
-def _repair(connection: Connection, target: Target, key_range: KeyRange, run_id: str, clock: Clock) -> Load:
-    return Load(
-        load_id=next_load_id(connection),
-        run_id=run_id,
-        target=target.name,
-        strategy="verify",
-        started_at=clock(),
-        cursor_from=None if key_range.low is None else str(key_range.low),
-        cursor_to=None if key_range.high is None else str(key_range.high),
+def record_verification(
+    run: Run, found: Comparison, mended: Repair, *, method: str, is_whole: bool, started_at: datetime
+) -> datetime | None:
+    """Writes what a comparison came to; returns when the copy was proven, if it was."""
+    now = run.clock()
+    differing_after = min(mended.still_differing, found.slices)
+    proven_at = now if method == "rows" and is_whole and differing_after == 0 else None
+    values = (
+        run.run_id, run.target.name, method, found.slices, len(found.differing), found.source_rows,
+        found.warehouse_rows, started_at, now, is_whole, differing_after, mended.counts.deleted, proven_at,
+    )  # fmt: skip
+    run.connection.execute(
+        sql.SQL(
+            "insert into ops.verifications (run_id, target, method, ranges, differing, source_rows, warehouse_rows,"
+            " started_at, finished_at, is_whole, differing_after, deleted, proven_at, load_id)"
+            " values ({values}, {load_id})"
+        ).format(values=literals(values), load_id=sql.Literal(found.after_load_id))
     )
+    return proven_at
 
 
-def _width(source: Source, entry: TableEntry) -> int:
-    bounds = source.bounds(entry)
-    if bounds is None:
-        return SMALLEST_SLICE
-    return max(SMALLEST_SLICE, -(-(bounds.high - bounds.low + 1) // SLICES))
-
-
-def _warehouse_digests(
-    connection: Connection, entry: TableEntry, target: Target, *, width: int, whole_rows: bool
-) -> dict[int, Digest]:
-    if whole_rows:
-        total: sql.Composable = sql.Identifier(ROW_HASH)
-    elif entry.key == (entry.range_by,):
-        total = sql.Identifier(entry.key[0])
-    else:
-        total = _key_hash(entry.key)
-    slice_number: sql.Composable = sql.SQL("0")
-    if entry.range_by is not None:
-        # Both sides divide whole numbers towards zero.
-        slice_number = sql.SQL("{}::bigint / {}").format(sql.Identifier(entry.range_by), sql.Literal(width))
-    statement = sql.SQL(
-        "select {slice} as slice, count(*), coalesce(sum({total}), 0)::text from {target}"
-        " where _deleted_at is null and {slice} is not null group by 1"
-    ).format(slice=slice_number, total=total, target=target.relation)
-    return {number: Digest(rows, int(summed)) for number, rows, summed in connection.execute(statement)}
-
-
-def _key_hash(key: tuple[str, ...]) -> sql.Composable:
-    """The same 60 bits that `lettertrail.bitrix.columns.hash_expression` makes of the key in the source."""
-    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key)
-    return sql.SQL("('x' || lpad(left(md5(concat_ws(chr(31), {})), 15), 16, '0'))::bit(64)::bigint").format(texts)
-
-
-def _ranges(entry: TableEntry, slices: Iterable[int], width: int) -> list[KeyRange]:
-    """The key ranges of slices, neighbours joined."""
-    if entry.range_by is None:
-        return [KeyRange()] if list(slices) else []
-    found: list[KeyRange] = []
-    for number in sorted(slices):
-        key_range = _range_of(number, width)
-        if found and found[-1].high == key_range.low:
-            key_range = KeyRange(found.pop().low, key_range.high)
-        found.append(key_range)
-    return found
-
-
-def _range_of(number: int, width: int) -> KeyRange:
-    """Division goes towards zero, so slice 0 is twice as wide and negative ones end where they begin."""
-    if number > 0:
-        return KeyRange(number * width, (number + 1) * width)
-    if number == 0:
-        return KeyRange(1 - width, width)
-    return KeyRange((number - 1) * width + 1, number * width + 1)
-
-
-def _rows(digests: Mapping[int, Digest]) -> int:
-    return sum(digest.rows for digest in digests.values())
+def _read_whole(run: Run) -> tuple[Comparison, Repair]:
+    """For a source without digests: everything is read again, and compared in the warehouse."""
+    ((held,),) = run.connection.execute(
+        sql.SQL("select count(*) from {} where _deleted_at is null").format(run.target.relation)
+    ).fetchall()
+    after_load_id = newest_load(run)
+    parts = whole_table(run)
+    differing: list[int] = []
+    still, before = 0, Counts()
+    for number, part in enumerate(parts):
+        still += read_all(run, [part], strategy="verify")
+        gained = run.counts.inserted + run.counts.updated + run.counts.deleted
+        if gained > before.inserted + before.updated + before.deleted:
+            differing.append(number)
+        before = run.counts
+    found = Comparison(
+        width=0, slices=len(parts), differing=differing, source_rows=run.counts.read, warehouse_rows=held,
+        after_load_id=after_load_id, rows_in={},
+    )  # fmt: skip
+    return found, Repair(run.counts, still)
