@@ -28,8 +28,9 @@ from lettertrail.warehouse.compare import (
     slice_width,
     whole_table,
 )
+from lettertrail.warehouse.deliver import OnStage
 from lettertrail.warehouse.ledger import Counts, LoadResult, literals, read_state
-from lettertrail.warehouse.run import Run, open_run
+from lettertrail.warehouse.run import Run, no_stage, open_run
 from lettertrail.warehouse.target import SCHEMA, signature
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def verify_table(
     run_id: str,
     clock: Clock,
     whole_rows: bool = True,
+    on_stage: OnStage = no_stage,
 ) -> Verification:
     """Compares a table that was copied before with its source and repairs what differs.
 
@@ -74,6 +76,7 @@ def verify_table(
 
     Args:
         whole_rows: compare row hashes, which finds silent edits. False compares keys only: cheaper, and no proof.
+        on_stage: see `load.STAGES`; a repair tells the stages of a load.
 
     Raises:
         SourceError, WarehouseError, ContractError: as `load_table`.
@@ -83,17 +86,21 @@ def verify_table(
         columns = source.columns(entry)
     except TableMissing:
         return _nothing(entry, method, "table is not in the source")
-    with open_run(source, entry, warehouse_dsn, columns, run_id=run_id, clock=clock, purpose="verify") as run:
+    with open_run(
+        source, entry, warehouse_dsn, columns, run_id=run_id, clock=clock, purpose="verify", on_stage=on_stage
+    ) as run:
         if read_state(run.connection, run.target.name).get("columns") != signature(run.target.columns):
             return _nothing(entry, method, "table is not copied with these columns yet; load it first")
         started_at = run.clock()
         bounds = source.bounds(comparable(entry))
+        on_stage("planned")
         width = slice_width(bounds, SLICES)
         found = compare(run, [KeyRange()], width=width, whole_rows=whole_rows, bounds=bounds)
         if found is None:
             found, mended = _read_whole(run)
         else:
             mended = repair(run, found, whole_rows=whole_rows, within=[KeyRange()], strategy="verify")
+        on_stage("compared")
         proven_at = record_verification(run, found, mended, method=method, is_whole=True, started_at=started_at)
         result = run.result()
     log.info(
