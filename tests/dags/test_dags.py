@@ -10,6 +10,8 @@ import pytest
 DAG_IDS = {
     "ingest_bitrix",
     "ingest_mailchimp",
+    "verify_bitrix",
+    "reload_bitrix",
     "build_marts",
     "sync_suppressions",
     "sync_segments",
@@ -92,16 +94,37 @@ def test_nothing_passes_a_closed_door(dag_bag) -> None:
     assert "build_segments" in dag.get_task("check_segments").get_flat_relative_ids(upstream=True)
 
 
-def test_every_table_of_the_catalog_has_its_task(dag_bag) -> None:
-    """The source entry is the extraction entry, and a table waits for those that say what to re-read."""
+def test_every_table_of_the_catalog_is_loaded(dag_bag) -> None:
+    """The source entry is the extraction entry: each is in one area, each area has its task and waits for others."""
+    from lettertrail.bitrix.areas import areas, tables_of  # noqa: PLC0415
     from lettertrail.bitrix.catalog import load_catalog  # noqa: PLC0415
 
     dag = dag_bag.dags["ingest_bitrix"]
     entries = load_catalog()
-    assert {f"load_{entry.name}" for entry in entries} == set(dag.task_ids) - {"check_ledger"}
-    for entry in entries:
-        waits = dag.get_task(f"load_{entry.name}").upstream_task_ids
-        assert waits == {f"load_{trigger.table}" for trigger in entry.touched_by}
+    waits = areas(entries)
+    assert sorted(entry.name for area in waits for entry in tables_of(area, entries)) == sorted(
+        entry.name for entry in entries
+    )
+    assert {f"load_{area}" for area in waits} == set(dag.task_ids) - {"plan_copy", "copy_range", "check_ledger"}
+    for area, others in waits.items():
+        upstream = dag.get_task(f"load_{area}").upstream_task_ids
+        assert upstream == {"copy_range", *(f"load_{other}" for other in others)}
+
+
+def test_the_site_is_read_by_so_many_at_a_time(dag_bag) -> None:
+    """Whatever runs at once in Airflow, the copying DAGs keep to LETTERTRAIL_SOURCE_PARALLEL."""
+    for dag_id in ("ingest_bitrix", "verify_bitrix"):
+        assert dag_bag.dags[dag_id].max_active_tasks == 2
+
+
+def test_a_reload_is_typed_and_dry_at_first(dag_bag) -> None:
+    """A table of the catalog, whole numbers or nothing, and no change unless somebody says so."""
+    from lettertrail.bitrix.catalog import load_catalog  # noqa: PLC0415
+
+    params = dag_bag.dags["reload_bitrix"].params
+    assert params["dry_run"] is True
+    assert params.get_param("table").schema["enum"] == sorted(entry.name for entry in load_catalog())
+    assert params.get_param("key_low").schema["type"] == ["null", "integer"]
 
 
 def test_parsing_is_quick(dag_bag) -> None:

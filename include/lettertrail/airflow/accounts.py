@@ -1,9 +1,9 @@
 """Connection ids. Light on purpose: DAG files are parsed often and need no client for this.
 
 warehouse    postgres    host, port, login, password, schema (the database)
-bitrix       mysql       the site's database, through a read-only account
+bitrix       mysql or postgres: the site's database or a replica of it, through a read-only account
 bitrix24     bitrix24    the incoming webhook: host = its address without user and secret, login = the user's id,
-                         password = the secret
+                         password = the secret. LETTERTRAIL_BITRIX_CONN=bitrix24 reads the tables through it too (cloud)
 <esp>        <esp>       one per ESP account: `mailchimp`, a second one `mailchimp__b2b`
 """
 
@@ -15,7 +15,6 @@ from lettertrail.settings import Settings
 WAREHOUSE_LOADER = "warehouse_loader"
 WAREHOUSE_DBT = "warehouse_dbt"
 WAREHOUSE_SYNC = "warehouse_sync"
-BITRIX = "bitrix"
 BITRIX24 = "bitrix24"
 
 

@@ -10,13 +10,18 @@ from urllib.parse import quote
 from airflow.sdk import BaseHook, Connection
 
 from lettertrail import esps
-from lettertrail.airflow.accounts import BITRIX, BITRIX24
+from lettertrail.airflow.accounts import BITRIX24
+from lettertrail.bitrix.cloud import CloudSource
+from lettertrail.bitrix.port import Source
 from lettertrail.bitrix.rest import BitrixRest
 from lettertrail.bitrix.sql import SqlSource
 from lettertrail.clock import system_clock
 from lettertrail.errors import ConfigurationError
 from lettertrail.esps.port import AccountConnection, Esp
 from lettertrail.settings import Settings
+
+_DATABASES = {"mysql": ("mysql", 3306), "postgres": ("postgresql", 5432), "postgresql": ("postgresql", 5432)}
+"""Connection type -> URI scheme and default port."""
 
 
 def warehouse_dsn(conn_id: str) -> str:
@@ -28,14 +33,31 @@ def warehouse_dsn(conn_id: str) -> str:
     return _database_uri("postgresql", BaseHook.get_connection(conn_id), default_port=5432)
 
 
-def bitrix_source(conn_id: str = BITRIX) -> SqlSource:
-    """The site's database as a source of tables.
+def bitrix_source(conn_id: str | None = None) -> Source:
+    """What the Bitrix tables are read from: a database (MySQL, MariaDB, PostgreSQL) or a Bitrix24 portal.
+
+    Args:
+        conn_id: default `LETTERTRAIL_BITRIX_CONN`.
 
     Raises:
-        ConfigurationError: when host or database is missing.
+        ConfigurationError: a field is missing, or the connection is of another type.
     """
-    uri = _database_uri("mysql", BaseHook.get_connection(conn_id), default_port=3306)
-    return SqlSource(uri, timezone=Settings.from_env().source_timezone)
+    settings = Settings.from_env()
+    connection = BaseHook.get_connection(conn_id or settings.bitrix_conn)
+    if connection.conn_type in _DATABASES:
+        scheme, port = _DATABASES[connection.conn_type]
+        return SqlSource(_database_uri(scheme, connection, default_port=port), timezone=settings.source_timezone)
+    if connection.conn_type in {BITRIX24, "http"}:
+        return CloudSource.connect(
+            _account_of(connection),
+            timezone=settings.source_timezone,
+            clock=system_clock,
+            state_dir=settings.state_dir,
+        )
+    raise ConfigurationError(
+        f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; "
+        f"Bitrix is read through {', '.join(_DATABASES)} or {BITRIX24}"
+    )
 
 
 def bitrix_rest(conn_id: str = BITRIX24) -> BitrixRest:
@@ -58,12 +80,15 @@ def destination(conn_id: str) -> Esp | BitrixRest:
 
 
 def _account(conn_id: str) -> AccountConnection:
-    connection = BaseHook.get_connection(conn_id)
+    return _account_of(BaseHook.get_connection(conn_id))
+
+
+def _account_of(connection: Connection) -> AccountConnection:
     host = connection.host
     if host and connection.port and "://" not in host:
         host = f"{host}:{connection.port}"
     return AccountConnection(
-        conn_id=conn_id,
+        conn_id=connection.conn_id,
         base_url=host,
         login=connection.login,
         password=connection.password,

@@ -1,9 +1,10 @@
-"""The typed params that the pushing DAGs share."""
+"""The typed params of the DAGs that people start by hand."""
 
 from __future__ import annotations
 
 from airflow.sdk import Param
 
+from lettertrail.bitrix.catalog import load_catalog
 from lettertrail.settings import Settings
 
 DRY_RUN = Param(
@@ -16,3 +17,26 @@ RELEASE_BRAKE = Param(
     type="boolean",
     description="Let through what the brake held, after a person has looked at the plan.",
 )
+KEY_LOW = Param(None, type=["null", "integer"], description="First key to read again; empty: from the beginning.")
+KEY_HIGH = Param(None, type=["null", "integer"], description="The key to stop before; empty: to the end.")
+DRY_RELOAD = Param(
+    True, type="boolean", description="Only say what would be read and what differs; the warehouse stays as it is."
+)
+
+
+def table_param() -> Param:
+    """One table of the catalog."""
+    names = sorted(entry.name for entry in load_catalog())
+    return Param(names[0], type="string", enum=names, description="A table of the catalog.")
+
+
+def tables_param() -> Param:
+    """Any number of tables of the catalog; none means all."""
+    names = sorted(entry.name for entry in load_catalog())
+    return Param(
+        [],
+        type="array",
+        items={"type": "string", "enum": names},
+        examples=names,
+        description="Tables of the catalog; empty: all of them.",
+    )

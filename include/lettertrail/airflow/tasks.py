@@ -7,6 +7,7 @@ functions, so that parsing a DAG file stays quick.
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from lettertrail.clock import fixed_clock, system_clock
 from lettertrail.settings import Settings
 
 if TYPE_CHECKING:
+    from lettertrail.bitrix.catalog import TableEntry
     from lettertrail.warehouse.ledger import LoadResult
 
 
@@ -37,15 +39,99 @@ def run_moment() -> datetime:
     return moment
 
 
-def load_bitrix_table(table: str) -> dict[str, Any]:
-    """Copies one table of the catalog; see `lettertrail.warehouse.load.load_table`."""
-    from lettertrail.airflow.connections import bitrix_source, warehouse_dsn
-    from lettertrail.bitrix.catalog import load_catalog
-    from lettertrail.warehouse.load import load_table
+def plan_bitrix_copy() -> list[dict[str, Any]]:
+    """The key ranges of large tables that were never copied whole: what `copy_bitrix_range` is mapped over.
 
-    entry = next(entry for entry in load_catalog() if entry.name == table)
-    result = load_table(bitrix_source(), entry, warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock)
+    Also leaves how each table is kept fresh here, for the DAG's docs.
+    """
+    from lettertrail.airflow.connections import bitrix_source, warehouse_dsn
+    from lettertrail.airflow.docs import write_freshness
+    from lettertrail.bitrix.catalog import load_catalog
+    from lettertrail.warehouse.freshness import read_freshness
+    from lettertrail.warehouse.ranges import plan_copies
+
+    dsn = warehouse_dsn(WAREHOUSE_LOADER)
+    with closing(bitrix_source()) as source:
+        parts = plan_copies(source, load_catalog(), dsn, run_id=run_label(), clock=system_clock)
+    write_freshness(read_freshness(dsn))
+    return [
+        {"name": f"{part.table} {part.number}/{part.of}", "table": part.table, "low": part.low, "high": part.high}
+        for part in parts
+    ]
+
+
+def copy_bitrix_range(part: dict[str, Any]) -> dict[str, Any]:
+    """Copies one key range of a large table, in one transaction."""
+    from lettertrail.airflow.connections import bitrix_source, warehouse_dsn
+    from lettertrail.bitrix.port import KeyRange
+    from lettertrail.warehouse.ranges import copy_range
+
+    with closing(bitrix_source()) as source:
+        result = copy_range(
+            source,
+            _entry(part["table"]),
+            warehouse_dsn(WAREHOUSE_LOADER),
+            KeyRange(part["low"], part["high"]),
+            run_id=run_label(),
+            clock=system_clock,
+        )
     return _summary(result)
+
+
+def load_bitrix_area(area: str) -> list[dict[str, Any]]:
+    """Brings the tables of one area up to date, one after the other; see `lettertrail.warehouse.load.load_table`."""
+    from lettertrail.airflow.connections import bitrix_source, warehouse_dsn
+    from lettertrail.bitrix.areas import tables_of
+    from lettertrail.bitrix.catalog import load_catalog
+    from lettertrail.warehouse.load_area import load_tables
+
+    with closing(bitrix_source()) as source:
+        results = load_tables(
+            source,
+            tables_of(area, load_catalog()),
+            warehouse_dsn(WAREHOUSE_LOADER),
+            run_id=run_label(),
+            clock=system_clock,
+        )
+    return [_summary(result) for result in results]
+
+
+def choose_bitrix_tables() -> list[str]:
+    """The tables to verify: those of the param `tables`, or all of the catalog."""
+    from lettertrail.bitrix.catalog import load_catalog
+
+    return list(get_current_context()["params"]["tables"] or [entry.name for entry in load_catalog()])
+
+
+def verify_bitrix_table(table: str) -> dict[str, Any]:
+    """Compares a table with its source and reads again what differs."""
+    from lettertrail.airflow.connections import bitrix_source, warehouse_dsn
+    from lettertrail.warehouse.verify import verify_table
+
+    with closing(bitrix_source()) as source:
+        found = verify_table(
+            source, _entry(table), warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock
+        )
+    return asdict(found)
+
+
+def reload_bitrix_table(table: str, *, key_low: int | None, key_high: int | None, dry_run: bool) -> dict[str, Any]:
+    """Reads a table, or a range of its keys, again; a dry run only says what that would do."""
+    from lettertrail.airflow.connections import bitrix_source, warehouse_dsn
+    from lettertrail.bitrix.port import KeyRange
+    from lettertrail.warehouse.reload import reload_table
+
+    with closing(bitrix_source()) as source:
+        result = reload_table(
+            source,
+            _entry(table),
+            warehouse_dsn(WAREHOUSE_LOADER),
+            KeyRange(key_low, key_high),
+            run_id=run_label(),
+            clock=system_clock,
+            dry_run=dry_run,
+        )
+    return asdict(result)
 
 
 def load_esp_account(conn_id: str, since: str | None = None) -> list[dict[str, Any]]:
@@ -150,6 +236,12 @@ def write_report() -> str:
     path = Settings.from_env().state_dir / "report" / "index.html"
     write(warehouse_dsn(WAREHOUSE_SYNC), path, at=run_moment())
     return str(path)
+
+
+def _entry(table: str) -> TableEntry:
+    from lettertrail.bitrix.catalog import load_catalog
+
+    return next(entry for entry in load_catalog() if entry.name == table)
 
 
 def _summary(result: LoadResult) -> dict[str, Any]:

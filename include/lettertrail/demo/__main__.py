@@ -19,6 +19,7 @@ from lettertrail.demo.summary import describe, summary
 from lettertrail.errors import ConfigurationError, LetterTrailError
 from lettertrail.report import compare_with_truth, write_report
 from lettertrail.settings import Settings
+from lettertrail.status import as_text, read_status
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +82,7 @@ def stop(layout: Layout) -> int:
 
 
 def status(layout: Layout) -> int:
-    """Says what runs and where."""
+    """Says what runs and where, and how each copied table stands."""
     config = DemoConfig.read(layout.root / "demo.json")
     if config is None:
         print("not started; `make demo` starts it")
@@ -91,6 +92,10 @@ def status(layout: Layout) -> int:
         print(f"{name:<14} {'running' if supervisor.is_running(name) else 'stopped'}")
     for name, port in config.ports.items():
         print(f"port of {name:<14} {port}")
+    services = Services(layout, config)
+    if services.postgres.is_running():
+        now = datetime.now(UTC)
+        print(f"\n{as_text(read_status(services.warehouse_dsn(), at=now), at=now)}")
     return 0
 
 
@@ -158,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     once.add_argument("--truth", type=Path, required=True, help="truth.json of the sample world")
     commands.add_parser("stop", help="stop everything that was started")
-    commands.add_parser("status", help="say what runs and on which ports")
+    commands.add_parser("status", help="say what runs, on which ports, and how each table stands")
     return parser
 
 

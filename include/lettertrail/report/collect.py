@@ -34,6 +34,7 @@ from lettertrail.report.data import (
     Uncredited,
 )
 from lettertrail.report.format import without_addresses
+from lettertrail.status import recent_notices
 from lettertrail.warehouse.connect import Connection, connect
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ LIST_GROWTH = "marts.mart_list_growth"
 SUPPRESSION = "marts.dim_suppression"
 SYNC_RUNS = "ops.sync_runs"
 LOADS = "ops.loads"
-VERIFICATIONS = "ops.verifications"
+STATUS = "ops.table_status"
 QUALITY = "ops.quality_checks"
 
 RELATIONS = (
@@ -62,7 +63,7 @@ RELATIONS = (
     SUPPRESSION,
     SYNC_RUNS,
     LOADS,
-    VERIFICATIONS,
+    STATUS,
     QUALITY,
 )
 """Every relation the report reads."""
@@ -102,7 +103,7 @@ def collect(warehouse_dsn: str, *, at: datetime) -> ReportData:
             uncredited=_uncredited(reader),
             suppression=_suppression(reader),
             sync_runs=_sync_runs(reader),
-            loads=_loads(reader),
+            loads=_loads(reader, at),
             quality=_quality(reader),
             currency=_currency(reader),
         )
@@ -394,7 +395,7 @@ def _sync_run(row: Row) -> SyncRun:
     return SyncRun(**{**row, "brake_reason": cleaned, "audience": without_addresses(row["audience"])})
 
 
-def _loads(reader: _Reader) -> tuple[Load, ...]:
+def _loads(reader: _Reader, at: datetime) -> tuple[Load, ...]:
     rows = reader.rows(
         """
         with finished as (
@@ -406,24 +407,20 @@ def _loads(reader: _Reader) -> tuple[Load, ...]:
             where finished_at is not null
         ),
 
-        verified as (
-            select distinct on (target) target, finished_at as verified_at, differing as differing_ranges
-            from ops.verifications
-            order by target, finished_at desc, verification_id desc
-        )
+        status as (select target, proven_at, notices as said from ops.table_status)
 
         select target, coalesce(strategy, '') as strategy, loads, rows_copied, coalesce(read, 0) as read,
             coalesce(inserted, 0) as inserted, coalesce(updated, 0) as updated,
             coalesce(deleted, 0) as deleted, coalesce(quarantined, 0) as quarantined, finished_at,
-            verified_at, differing_ranges
+            proven_at, coalesce(said, '[]'::jsonb) as notices
         from finished
-        left join verified using (target)
+        left join status using (target)
         where newest = 1
         order by target
         """,
-        of=(LOADS, VERIFICATIONS),
+        of=(LOADS, STATUS),
     )
-    return tuple(Load(**row) for row in rows)
+    return tuple(Load(**{**row, "notices": recent_notices(row["notices"], at=at)}) for row in rows)
 
 
 def _quality(reader: _Reader) -> tuple[QualityCheck, ...]:

@@ -169,10 +169,10 @@ class Load:
     deleted: int
     quarantined: int
     finished_at: datetime
-    verified_at: datetime | None
-    """When the copy was last compared with its source."""
-    differing_ranges: int | None
-    """Key ranges that comparison found different (and had read again)."""
+    proven_at: datetime | None
+    """When the copy was last seen to be its source, row by row; None when never."""
+    notices: tuple[str, ...]
+    """What a person should know, of the last seven days: columns that came or went, rows refused."""
 
 
 @dataclass(frozen=True, slots=True)

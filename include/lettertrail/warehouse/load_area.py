@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from lettertrail.bitrix.catalog import TableEntry
 from lettertrail.bitrix.port import Source
 from lettertrail.clock import Clock
-from lettertrail.errors import ApiError, ConfigurationError, ContractError, LetterTrailError, SourceError
+from lettertrail.errors import (
+    ApiError,
+    ConfigurationError,
+    ContractError,
+    LetterTrailError,
+    SourceError,
+    WarehouseError,
+)
 from lettertrail.warehouse.ledger import LoadResult
 from lettertrail.warehouse.load import load_table
 
@@ -43,7 +50,9 @@ def load_tables(
 
 def _worst(failures: dict[str, LetterTrailError]) -> LetterTrailError:
     """A retry reads all tables again, so one failure that may pass is reason enough for it."""
-    passing = [error for error in failures.values() if isinstance(error, SourceError | ApiError)]
+    passing: list[LetterTrailError] = [
+        error for error in failures.values() if isinstance(error, SourceError | WarehouseError | ApiError)
+    ]
     chosen = (passing or list(failures.values()))[0]
     if len(failures) == 1:
         return chosen

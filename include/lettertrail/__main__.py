@@ -1,0 +1,50 @@
+"""`python -m lettertrail status [--json]`: how the copy of the Bitrix site stands, table by table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+
+from lettertrail.clock import system_clock
+from lettertrail.errors import ConfigurationError, LetterTrailError
+from lettertrail.status import as_json, as_text, read_status
+
+WAREHOUSE_DSN = "LETTERTRAIL_WAREHOUSE_DSN"
+CONNECTIONS = ("AIRFLOW_CONN_WAREHOUSE_SYNC", "AIRFLOW_CONN_WAREHOUSE_LOADER")
+"""Where a process of Airflow has it already, when its connections are URIs in the environment."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; the exit status is 0 when it could answer."""
+    parser = argparse.ArgumentParser(prog="lettertrail", description="Look at the warehouse.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    status = commands.add_parser("status", help="rows, last load, lag, proof and notices of every copied table")
+    status.add_argument("--dsn", help=f"postgresql://… of the warehouse (default: {WAREHOUSE_DSN})")
+    status.add_argument("--json", action="store_true", help="for programs")
+    options = parser.parse_args(arguments)
+    try:
+        now = system_clock()
+        tables = read_status(options.dsn or warehouse_dsn(os.environ), at=now)
+    except LetterTrailError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(as_json(tables) if options.json else as_text(tables, at=now))
+    return 0
+
+
+def warehouse_dsn(environ: Mapping[str, str]) -> str:
+    """The warehouse's address.
+
+    Raises:
+        ConfigurationError: it is nowhere in the environment.
+    """
+    for name in (WAREHOUSE_DSN, *CONNECTIONS):
+        if environ.get(name, "").startswith("postgres"):
+            return environ[name]
+    raise ConfigurationError(f"where is the warehouse? Say --dsn postgresql://… or set {WAREHOUSE_DSN}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
