@@ -230,6 +230,33 @@ def test_a_page_edge_moves_under_a_change(portal: Portal) -> None:
     assert after[0]["ID"] == "51"
 
 
+def test_a_full_last_page_is_the_last(portal: Portal) -> None:
+    """When the pages come out even there is no `next` that would lead to an empty one."""
+    asked = {"select": ["ID"], "filter": {"<=ID": 100}}
+    assert portal.call("crm.contact.list", **asked)["next"] == 50
+    assert "next" not in portal.call("crm.contact.list", **asked, start=50)
+    assert portal.call("crm.contact.list", **asked, start=120)["result"] == []
+    assert "next" not in portal.call("crm.item.list", entityTypeId=3, filter={"<=id": 50})
+
+
+def test_fields_describe_themselves(portal: Portal) -> None:
+    """Types, custom fields with their choices, and the names that `crm.item.*` gives them."""
+    fields = {"FIELD_NAME": "LEVEL", "USER_TYPE_ID": "enumeration", "LIST": [{"VALUE": "gold"}]}
+    number = portal.result("crm.contact.userfield.add", fields=fields)
+    try:
+        described = portal.result("crm.contact.fields")
+        assert (described["ID"]["type"], described["ID"]["isReadOnly"]) == ("integer", True)
+        assert described["UF_CRM_LEVEL"]["items"][0]["VALUE"] == "gold"
+        assert described["EMAIL"]["type"] == "crm_multifield"
+        items = portal.result("crm.item.fields", entityTypeId=3)["fields"]
+        assert items["ufCrmLevel"]["upperName"] == "UF_CRM_LEVEL"
+        assert items["companyIds"]["isMultiple"] is True
+        shown = set(portal.result("crm.item.get", entityTypeId=3, id=1)["item"]) - {"entityTypeId", "observers"}
+        assert {name for name in shown if not name.startswith("uf")} <= set(items)
+    finally:
+        portal.result("crm.contact.userfield.delete", id=number)
+
+
 def test_times_have_the_zone_of_the_user(portal: Portal) -> None:
     """The same moment with another offset; a filter without offset means the user's own clock."""
     with connect(portal.dsn) as connection, connection.cursor() as cursor:

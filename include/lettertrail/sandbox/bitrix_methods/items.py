@@ -58,7 +58,12 @@ def _names(layout: Layout) -> dict[str, str]:
     return names | {name: name for name in columns if name.startswith("UF_")}
 
 
-def _entity(params: Params) -> Entity:
+def entity_of(params: Params) -> Entity:
+    """The kind of card that `entityTypeId` names.
+
+    Raises:
+        RestError: 400 `NOT_FOUND`.
+    """
     wanted = integer(params.get("entityTypeId"))
     for entity in ENTITIES:
         if entity.type_id == wanted:
@@ -69,7 +74,7 @@ def _entity(params: Params) -> Entity:
 @methods.on("crm.item.list")
 def list_items(portal: Portal, params: Params) -> Reply:
     """One page of 50; `fm` (e-mails, phones) comes only when nothing or `*` alone is selected."""
-    entity, page = _entity(params), page_of(params)
+    entity, page = entity_of(params), page_of(params)
     select = [str(name) for name in sequence(params, "select")]
     with portal.database.transaction() as cursor:
         layout = layout_of(cursor, entity)
@@ -169,7 +174,7 @@ def _typed(portal: Portal, value: Any, kind: str) -> Any:
 @methods.on("crm.item.get")
 def get_item(portal: Portal, params: Params) -> Reply:
     """One item."""
-    entity, card = _entity(params), card_id(params)
+    entity, card = entity_of(params), card_id(params)
     with portal.database.transaction() as cursor:
         return Reply({"item": _item(portal, cursor, entity, card, params)})
 
@@ -202,7 +207,7 @@ def _fields(names: Mapping[str, str], given: Params) -> Row:
 @methods.on("crm.item.update")
 def update_item(portal: Portal, params: Params) -> Reply:
     """Writes fields. An update that changes nothing saves nothing: `updatedTime` stays."""
-    entity, card = _entity(params), card_id(params)
+    entity, card = entity_of(params), card_id(params)
     with portal.database.transaction() as cursor:
         _item(portal, cursor, entity, card, params)
         names = _names(layout_of(cursor, entity))
@@ -214,7 +219,7 @@ def update_item(portal: Portal, params: Params) -> Reply:
 @methods.on("crm.item.add")
 def add_item(portal: Portal, params: Params) -> Reply:
     """Makes an item."""
-    entity = _entity(params)
+    entity = entity_of(params)
     with portal.database.transaction() as cursor:
         names = _names(layout_of(cursor, entity))
         fields = _fields(names, mapping(params, "fields"))
@@ -225,7 +230,7 @@ def add_item(portal: Portal, params: Params) -> Reply:
 @methods.on("crm.item.delete")
 def delete_item(portal: Portal, params: Params) -> Reply:
     """Moves an item to the recycle bin."""
-    entity, card = _entity(params), card_id(params)
+    entity, card = entity_of(params), card_id(params)
     with portal.database.transaction() as cursor:
         _item(portal, cursor, entity, card, params)
         recycle.delete(portal, cursor, entity, card)
