@@ -9,6 +9,7 @@ ids above the last one, offline events where an application may have them, ids c
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -44,7 +45,7 @@ every run; above, only when all rows are compared."""
 
 
 class CloudSource:
-    """One portal. Not for use by several threads at once."""
+    """One portal. Only `digests` may be called by several threads at once; they take turns."""
 
     def __init__(self, client: CloudClient, timezone: ZoneInfo, *, clock: Clock, with_events: bool = True) -> None:
         self._timezone = timezone
@@ -55,6 +56,7 @@ class CloudSource:
         self._marks: dict[str, FeedMarks] = {}
         self._custom: dict[str, list[CustomField]] = {}
         self._given: set[str] = set()
+        self._lock = threading.Lock()
 
     @classmethod
     def connect(
@@ -116,24 +118,19 @@ class CloudSource:
         return found
 
     def bounds(self, entry: TableEntry) -> Bounds | None:
-        """The extent of `entry.range_by`."""
+        """The extent of `entry.range_by`, where a list can be read from such an id on; None where it cannot."""
         table = _table(entry)
-        if entry.range_by is None:
+        if entry.range_by is None or not _is_cut_by(table, entry.range_by):
             return None
-        if table.card == entry.range_by and all(_is_seekable(feed) for feed in _feeds(table)):
-            lows = [self._pages.lowest(feed) for feed in _feeds(table)]
-            highs = [self._feed_marks(feed).highest for feed in _feeds(table)]
-            found = [number for number in (*lows, *highs) if number is not None]
-        else:
-            found = [int(row[entry.range_by]) for row in self._raw(entry, [KeyRange()]) if row.get(entry.range_by)]
+        lows = [self._pages.lowest(feed) for feed in _feeds(table)]
+        highs = [self._feed_marks(feed).highest for feed in _feeds(table)]
+        found = [number for number in (*lows, *highs) if number is not None]
         return Bounds(min(found), max(found)) if found else None
 
     def count(self, entry: TableEntry) -> int:
-        """The table's number of rows; for what hangs on cards they have to be read to be counted."""
-        table = _table(entry)
-        if _is_plain(table) and all(_is_seekable(feed) for feed in _feeds(table)):
-            return sum(self._pages.count(feed) for feed in _feeds(table))
-        return sum(1 for _ in self._raw(entry, [KeyRange()]))
+        """The number of rows in the lists behind the table: of its own rows, or of the cards they hang on."""
+        feeds = _watched(_table(entry))
+        return sum(self._pages.count(feed) if _is_seekable(feed) else sum(1 for _ in self._all(feed)) for feed in feeds)
 
     def horizon(self, now: datetime) -> str:
         """The latest change time to believe."""
@@ -159,7 +156,7 @@ class CloudSource:
         """All rows of some key ranges; several tables of the same list are served by one reading."""
         table = _table(entry)
         maker, unreadable = self._maker(entry, columns)
-        if table.card == entry.range_by:
+        if _is_cut_by(table, entry.range_by):
             return Rows(maker.batches(self._rows(table, ranges)), unreadable)
         keep = None if _is_all(ranges) else partial(_is_within, entry.range_by, ranges)
         return Rows(maker.batches(self._rows(table, [KeyRange()]), keep=keep), unreadable)
@@ -188,13 +185,14 @@ class CloudSource:
         table = _table(entry)
         if whole_rows:
             return None
-        if table.card == entry.range_by and entry.key == (table.card,) and _is_plain(table):
-            rows = self._ids(table, ranges)
-        elif self._is_worth_reading(table):
-            rows = (row for row in self._raw(entry, ranges) if all(row.get(name) is not None for name in entry.key))
-        else:
-            return None
-        return key_digests(entry, columns, rows, width=width)
+        with self._lock:
+            if entry.key == (table.card,) and entry.range_by in (None, table.card) and _is_plain(table):
+                rows = self._ids(table, ranges)
+            elif self._is_worth_reading(table):
+                rows = (row for row in self._raw(entry, ranges) if all(row.get(name) is not None for name in entry.key))
+            else:
+                return None
+            return key_digests(entry, columns, rows, width=width)
 
     def acknowledge(self, entry: TableEntry) -> None:
         """Tells the portal that what it noted for us is committed. Call it after the commit of the table.
@@ -258,7 +256,7 @@ class CloudSource:
         """The table's rows as REST wrote them."""
         table = _table(entry)
         rows_of = self._rows_of(table)
-        inner = ranges if table.card == entry.range_by else [KeyRange()]
+        inner = ranges if _is_cut_by(table, entry.range_by) else [KeyRange()]
         for feed, row in self._rows(table, inner):
             for made in rows_of(feed, row):
                 if _is_all(ranges) or _is_within(entry.range_by, ranges, made):
@@ -386,6 +384,11 @@ def _leads(table: str) -> Feed | None:
 def _is_seekable(feed: Feed) -> bool:
     """Whether the list can be read from an id on."""
     return feed.paging == "keyset" and feed.is_listed
+
+
+def _is_cut_by(table: CloudTable, column: str | None) -> bool:
+    """Whether a range of that column is a range of the lists' own ids."""
+    return column is not None and table.card == column and all(map(_is_seekable, _feeds(table)))
 
 
 def _is_plain(table: CloudTable) -> bool:

@@ -253,7 +253,8 @@ _ALL = (
         "b_crm_status", ["status"],
         _upper("id entity_id status_id name name_init sort system color semantics category_id"),
     ),
-    CloudTable("b_crm_deal_category", ["funnel"], _same("id name sort origin_id originator_id"), unfold=_funnels),
+    CloudTable("b_crm_deal_category", ["funnel"], _same("id name sort origin_id originator_id"), unfold=_funnels,
+        empty_is_null=True),
     CloudTable(
         "b_crm_deal_stage_history", ["deal_history"],
         _upper("id type_id owner_id created_time category_id stage_semantic_id stage_id"),
