@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import requests
 from tests.sandbox.services import MOSCOW, Portal, error
-from tests.sandbox.small import SECRET
+from tests.sandbox.small import KEY, SECRET
 
+from lettertrail.sandbox import server
 from lettertrail.sandbox.bitrix_methods import events
+from lettertrail.sandbox.bitrix_methods.entrance import WEBHOOK_SCOPES
 from lettertrail.sandbox.bitrix_methods.limits import Limits
 from lettertrail.sandbox.bitrix_methods.tokens import Application
 from lettertrail.sandbox.bitrix_rest import BitrixRest, create_app
@@ -157,6 +159,19 @@ def test_scopes_and_kinds_of_access_are_kept_apart(app: App, portal: Portal) -> 
     assert (list(inner["result"]), inner["result_error"]["a"]["error"]) == (["b"], "insufficient_scope")
 
 
+def test_the_process_takes_an_application_whole_or_not_at_all(tmp_path: Path) -> None:
+    """From options or the environment; half an application is an error, and none is the default."""
+    given = ["--state", str(tmp_path), "--world", str(tmp_path), "--mailchimp-port", "1", "--bitrix-port", "2"]
+    environ = {"SANDBOX_MAILCHIMP_KEY": KEY, "SANDBOX_BITRIX_SECRET": SECRET, "SANDBOX_BITRIX_DSN": "mysql://u@h/d"}
+    assert server.read_options(given, environ).application is None
+    whole = environ | {"SANDBOX_BITRIX_CLIENT_ID": "local.1", "SANDBOX_BITRIX_CLIENT_SECRET": "s"}
+    application = server.read_options([*given, "--bitrix-refresh-token", "r"], whole).application
+    assert application == Application("local.1", "s", WEBHOOK_SCOPES, "r")
+    for half in ({"SANDBOX_BITRIX_CLIENT_ID": "local.1"}, {"SANDBOX_BITRIX_REFRESH_TOKEN": "r"}):
+        with pytest.raises(SystemExit):
+            server.read_options(given, environ | half)
+
+
 # --- offline events
 
 
@@ -260,6 +275,16 @@ def test_only_what_was_asked_for_is_kept(app: App, portal: Portal) -> None:
     assert app.result("event.unbind", event="ONCRMDEALUPDATE", event_type="offline") == {"count": 1}
     app.result("crm.deal.update", id=1, fields={"TITLE": "z"})
     assert app.fetch()[1] == []
+
+
+def test_a_deal_changes_its_funnel(app: App) -> None:
+    """It starts at the first stage there; the history says 5, and there is an event of its own."""
+    bind(app, "ONCRMDEALMOVETOCATEGORY")
+    app.result("crm.deal.update", id=1, fields={"CATEGORY_ID": 1})
+    app.result("crm.deal.update", id=1, fields={"CATEGORY_ID": 1})
+    assert app.fetch()[1] == [("ONCRMDEALMOVETOCATEGORY", "1")]
+    (move,) = app.result("crm.stagehistory.list", entityTypeId=2)["items"]
+    assert (move["TYPE_ID"], move["STAGE_ID"], move["CATEGORY_ID"]) == (5, "C1:NEW", 1)
 
 
 def test_a_connector_does_not_hear_itself(app: App) -> None:

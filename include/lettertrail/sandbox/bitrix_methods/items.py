@@ -132,14 +132,17 @@ def _shown(portal: Portal, cursor: Any, layout: Layout, rows: list[Row], params:
     is_everything = [str(name) for name in sequence(params, "select")] in ([], ["*"])
     multi = store.multi_fields(cursor, entity, ids, MULTI if is_everything else ())
     linked = linked_ids(cursor, entity, ids)
+    is_original = _original(params)
+    shapes = {
+        name: (camel(name, original_uf=is_original), layout.type_of(name), name in layout.multiple)
+        for name in (rows[0] if rows else ())
+    }
     items = []
     for row in rows:
-        item = {
-            camel(name, original_uf=_original(params)): several(value)
-            if name in layout.multiple
-            else _typed(portal, value, layout.type_of(name))
-            for name, value in row.items()
-        }
+        item: Row = {}
+        for name, value in row.items():
+            shown, kind, is_multiple = shapes[name]
+            item[shown] = several(value) if is_multiple else _typed(portal, value, kind)
         for name, cards in linked.items():
             item[name] = cards[row["ID"]]
         item["observers"] = []

@@ -105,6 +105,8 @@ def update(
     if own.get(stage, before[stage]) != before[stage]:
         history.write_move(portal, cursor, entity, card, row=before | own, before=before)
     events.emit(portal, cursor, f"ONCRM{entity.code}UPDATE", card)
+    if entity is DEAL and own.get("CATEGORY_ID", before["CATEGORY_ID"]) != before["CATEGORY_ID"]:
+        events.emit(portal, cursor, "ONCRMDEALMOVETOCATEGORY", card)
     return True
 
 
@@ -243,7 +245,9 @@ def _consequences(portal: Portal, cursor: Any, entity: Entity, before: Row, own:
         return effects
     funnel = own.get("CATEGORY_ID", before.get("CATEGORY_ID")) or 0
     first = f"C{funnel}:NEW" if entity is DEAL and funnel else "NEW"
-    default = own.setdefault(field, first) if before.get(field) is None else own.get(field)
+    moves = entity is DEAL and "CATEGORY_ID" in own and own["CATEGORY_ID"] != before.get("CATEGORY_ID")
+    # A new card, and one that moves to another funnel, starts at the first stage there.
+    default = own.setdefault(field, first) if before.get(field) is None or moves else own.get(field)
     if default == before.get(field) or default is None:
         return effects
     semantics = _semantics(cursor, entity, str(default))
