@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lettertrail.sandbox.php import serialize
+from lettertrail.sandbox.php import PhpObject, private, protected, serialize
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_what_php_has_no_plain_form_for_is_refused(value: object) -> None:
     """Nothing is guessed: bytes, objects and odd keys raise TypeError."""
     with pytest.raises(TypeError):
         serialize(value)
+
+
+def test_hidden_properties_of_an_object_carry_zero_bytes() -> None:
+    """A private property stands behind its class, a protected one behind a star; the zero bytes count."""
+    value = PhpObject("Дата", {"a": 1, protected("b"): None, private("Дата", "c"): ["x"]})
+    assert serialize({"at": value}) == (
+        'a:1:{s:2:"at";O:8:"Дата":3:{s:1:"a";i:1;s:4:"\0*\0b";N;s:11:"\0Дата\0c";a:1:{i:0;s:1:"x";}}}'
+    )

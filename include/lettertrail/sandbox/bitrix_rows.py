@@ -78,7 +78,7 @@ class Blocks:
         if key is not None and length:
             last = self._last.get(table, 0)
             many.setdefault(key, np.arange(last + 1, last + 1 + length))
-            self._last[table] = max(last, int(max(many[key])))
+            self._last[table] = max(last, int(np.max(many[key])))
         return Block(many, {name: value for name, value in columns.items() if name not in many}, length)
 
 

@@ -16,8 +16,8 @@ LEAD, DEAL, CONTACT = 1, 2, 3
 MEETING, CALL, EMAIL, PROVIDER = 1, 2, 4, 6
 INCOMING, OUTGOING = 1, 2
 NO_DEADLINE = "9999-12-31 00:00:00"
-TIMELINE_POSTINGS = 2
-"""The sender module has written to the timeline since its last update, a few letters ago."""
+TIMELINE_POSTINGS = 1
+"""The sender module has written to the timeline since its last update, just before the last letter."""
 SENDER_RECORD = 11
 
 _SECOND = np.timedelta64(1, "s")
@@ -118,7 +118,7 @@ def _of_deals(world: World) -> list[Row]:
         if stage == "open":
             rows.append(
                 _row(who, PROVIDER, "CRM_TODO", at + 86_400 * _SECOND, SUBJECT="Перезвонить", COMPLETED="N",
-                     DEADLINE=NO_DEADLINE if deal % 2 else at + 5 * 86_400 * _SECOND, SETTINGS=php.serialize([]))
+                     DEADLINE=at + 5 * 86_400 * _SECOND if deal % 2 else NO_DEADLINE, SETTINGS=php.serialize([]))
             )  # fmt: skip
         if deal % 9 == 0:
             rows.append(
