@@ -95,11 +95,11 @@ def load_table(
         watched: Watched = []
         if not is_copied or open_copy(run.connection, run.target.name, "first_copy") is not None:
             copy_all(run, range_rows=chunk_rows)
-        elif entry.strategy == "full":
+        elif run.entry.strategy == "full":
             _read_whole(run, chunk_rows)
         else:
             watched = _read_changes(run, state)
-        if entry.strategy != "full":
+        if run.entry.strategy != "full":
             _compare_keys(run, watched)
             on_stage("compared")
         result = run.result()
