@@ -11,6 +11,7 @@ from tests.source_site import NOW, EntryMaker, Site
 from tests.warehouse.conftest import Warehouse
 
 from lettertrail.bitrix.catalog import Trigger
+from lettertrail.bitrix.sql import SqlSource
 from lettertrail.clock import fixed_clock
 from lettertrail.errors import ContractError, SourceError
 from lettertrail.warehouse import deliver
@@ -361,10 +362,10 @@ def test_a_missing_key_is_named(letters: Site, warehouse: Warehouse, entry: Entr
 
 def test_a_statement_that_takes_too_long_is_ended(letters: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
     """The source server ends it, and the error is ours."""
-    letters.source._timeout = 1
     letters.run("create view slow as select id, sleep(5) as title from letters")
+    impatient = Site(letters.dsn, SqlSource(letters.dsn, letters.source.timezone, statement_timeout_seconds=1))
     with pytest.raises(SourceError, match="max_statement_time"):
-        warehouse.load(letters, entry("slow"))
+        warehouse.load(impatient, entry("slow"))
 
 
 def test_the_zone_of_the_cursor_is_the_sites(deals: Site, warehouse: Warehouse, entry: EntryMaker) -> None:

@@ -1,28 +1,29 @@
-"""How a MySQL or MariaDB column travels: a guarded expression there, a type on the wire, a type in the warehouse.
+"""How a source column travels: a guarded expression there, a type on the wire, a type in the warehouse.
 
-Guards are there because ConnectorX ends with a Rust panic on zero and impossible dates, on negative or long TIME
-values and on decimals it did not expect (seen with 0.4.6). Decimals, TIME and `bigint unsigned` therefore travel
-as text and are cast by PostgreSQL, which loses nothing.
+What the expressions look like is the business of `mysql.py` and `postgres.py`; every one of them speaks of the table
+under the alias `t`.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-_INTEGERS = {
-    # MySQL type: (signed, unsigned)
-    "tinyint": ("smallint", "integer"),
-    "smallint": ("smallint", "integer"),
-    "mediumint": ("integer", "integer"),
-    "int": ("integer", "bigint"),
-    "bigint": ("bigint", "numeric(20,0)"),
-    "year": ("smallint", "smallint"),
+import pyarrow as pa
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "bigint": pa.int64(),
+    "text": pa.string(),
+    "double precision": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "bytea": pa.large_binary(),
 }
-_BINARY = {"blob", "tinyblob", "mediumblob", "longblob", "binary", "varbinary"}
-_LARGE = {"mediumtext", "longtext", "mediumblob", "longblob", "json"}
-_TEXT = {"char", "varchar", "text", "tinytext", "mediumtext", "longtext", "enum", "set", "json"}
-_SIMPLE_NAME = re.compile(r"[A-Za-z0-9_$]+")
+"""Type on the wire -> Arrow type of the batches."""
+WHOLE_NUMBERS = frozenset({"smallint", "integer", "bigint"})
+"""PostgreSQL types whose values all fit 64 bits."""
+_PRIME = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,91 +35,47 @@ class Column:
     select: str
     """The guarded expression, without an alias."""
     digest: str
-    """The expression that goes into the row hash: a string or number, never NULL."""
+    """How the column enters the row hash. Part of a table's signature: when it changes, all hashes are out of date."""
     wire_type: str
-    """PostgreSQL type of the column in the landing table, as ADBC writes it."""
+    """PostgreSQL type of the column in the landing table; a key of `ARROW_TYPES`."""
     pg_type: str
     """PostgreSQL type in raw_bitrix."""
     is_date: bool = False
     is_session_time: bool = False
-    """A MySQL `timestamp`: the server converts it to the session's zone, which is UTC for us."""
+    """The server converts it to the session's zone, which is UTC for us (`timestamp` of MySQL)."""
     source: str = ""
     """The quoted column itself."""
+    moves_by_itself: bool = False
+    """The database sets it to the time of every change (ON UPDATE CURRENT_TIMESTAMP)."""
+    indexed: bool = False
+    """Some index begins with it."""
+    is_nullable: bool = True
+    raw: str = ""
+    """An expression for the bytes of its text form, for values that cannot be read otherwise."""
+    terms: tuple[str, ...] = ()
+    """What it adds to the text that is hashed."""
+    chained: str = ""
+    """A large value, hashed behind that text instead of copied into it."""
 
 
-def mysql_column(
-    name: str, data_type: str, column_type: str, *, precision: int | None = None, scale: int | None = None
-) -> Column:
-    """Maps one row of `information_schema.columns`.
+def has_whole_key(columns: Sequence[Column], key: Sequence[str]) -> bool:
+    """Whether all key columns are whole numbers, so that `squares` can stand for the key."""
+    kinds = {column.name: column.pg_type for column in columns}
+    return all(kinds.get(name) in WHOLE_NUMBERS for name in key)
+
+
+def squares(numbers: Sequence[str]) -> str:
+    """SQL for one number per key, the same in MySQL, MariaDB and PostgreSQL, to be summed over a slice.
+
+    The plain sum of ids does not notice that one went up and another down; a sum of squares does, for a tenth more
+    time (measured: 0.22 instead of 0.20 µs per row in MariaDB, 0.13 instead of 0.12 in PostgreSQL). Several columns
+    are folded into one number first: 0.25 µs, where a hash over their texts takes 0.96.
 
     Args:
-        data_type: the bare type, `int`.
-        column_type: the full type, `int(10) unsigned`.
-        precision, scale: of a decimal.
+        numbers: the key's columns as SQL expressions of 64 bits.
     """
-    quoted = quote(name)
-    kind = data_type.lower()
-    # A zero byte cannot be in a text that PostgreSQL takes, so it marks NULL apart from ''.
-    digest = f"ifnull({quoted}, 0x00)"
-    if kind in _LARGE:
-        # A concatenation longer than max_allowed_packet is NULL; large values go in by their own hash.
-        digest = f"ifnull(md5({quoted}), 0x00)"
-    elif kind == "bit":
-        digest = f"ifnull({quoted} + 0, 0x00)"
-    select, wire_type, pg_type = _route(quoted, kind, column_type.lower(), f"numeric({precision},{scale})")
-    return Column(
-        name=name.lower(),
-        source=quoted,
-        select=select,
-        digest=digest,
-        wire_type=wire_type,
-        pg_type=pg_type,
-        is_date=kind in {"date", "datetime", "timestamp"},
-        is_session_time=kind == "timestamp",
-    )
-
-
-def _route(quoted: str, kind: str, column_type: str, numeric: str) -> tuple[str, str, str]:
-    """Guarded expression, type on the wire, type in the warehouse."""
-    as_text = f"cast({quoted} as char)"
-    # Adding nothing makes NULL of every date that does not exist, in MySQL and MariaDB alike.
-    routes = {
-        "bit": (f"cast({quoted} + 0 as signed)", "bigint", "bigint"),
-        "decimal": (as_text, "text", numeric),
-        "double": (f"{quoted} + 0e0", "double precision", "double precision"),
-        "float": (f"{quoted} + 0e0", "double precision", "double precision"),
-        "date": (f"date_add({quoted}, interval 0 day)", "date", "date"),
-        "datetime": (f"date_add({quoted}, interval 0 second)", "timestamp", "timestamp"),
-        "timestamp": (f"date_add({quoted}, interval 0 second)", "timestamp", "timestamp"),
-        "time": (as_text, "text", "interval"),
-        **dict.fromkeys(_BINARY, (quoted, "bytea", "bytea")),
-        **dict.fromkeys(_TEXT, (quoted, "text", "text")),
-    }
-    if kind in _INTEGERS:
-        pg_type = _INTEGERS[kind]["unsigned" in column_type]
-        if pg_type.startswith("numeric"):
-            return as_text, "text", pg_type
-        return f"cast({quoted} as signed)", "bigint", pg_type
-    # What is left (geometry, inet6, uuid …) comes as text, so that nothing is dropped silently.
-    return routes.get(kind, (as_text, "text", "text"))
-
-
-def quote(name: str) -> str:
-    """A MySQL identifier in backticks.
-
-    Raises:
-        ValueError: on a name no Bitrix table or column has.
-    """
-    if not _SIMPLE_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no plain identifier")
-    return f"`{name}`"
-
-
-def hash_expression(digests: list[str]) -> str:
-    """60 bits of the MD5 over all digests joined by the unit separator: a whole number, never NULL.
-
-    60 and not 64 bits, so that it fits a signed bigint and a sum of it needs no care about signs.
-    """
-    joined = f"concat_ws(0x1f, {', '.join(digests)})"
-    # 0x… literals are binary strings, so the whole is one: no "illegal mix of collations", no conversion.
-    return f"coalesce(cast(conv(left(md5({joined}), 15), 16, 10) as signed), -1)"
+    folded = f"mod({numbers[0]}, {_PRIME})"
+    for number in numbers[1:]:
+        # 2^31 * 1000003 + 2^31 is far below 2^63.
+        folded = f"mod({folded} * 1000003 + mod({number}, {_PRIME}), {_PRIME})"
+    return f"({folded} * {folded})"

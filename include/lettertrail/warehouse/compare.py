@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from psycopg import sql
 
 from lettertrail.bitrix.catalog import CONTENT_KEY, TableEntry
+from lettertrail.bitrix.columns import has_whole_key, squares
+from lettertrail.bitrix.columns import has_whole_key, squares
 from lettertrail.bitrix.port import ROW_HASH, Bounds, Digest, KeyRange
 from lettertrail.warehouse.ledger import Counts
 from lettertrail.warehouse.merge import Scope
@@ -212,8 +214,8 @@ def _warehouse_digests(
 ) -> dict[int, Digest]:
     if whole_rows:
         total: sql.Composable = sql.Identifier(ROW_HASH)
-    elif entry.key == (entry.range_by,):
-        total = sql.Identifier(entry.key[0])
+    elif has_whole_key(run.columns, entry.key):
+        total = sql.SQL(squares([f'"{key}"::bigint' for key in entry.key]))
     else:
         total = _key_hash(entry.key)
     slice_number: sql.Composable = sql.SQL("0")
@@ -233,7 +235,7 @@ def _warehouse_digests(
 
 
 def _key_hash(key: tuple[str, ...]) -> sql.Composable:
-    """The same 60 bits that `lettertrail.bitrix.columns.hash_expression` makes of the key in the source."""
+    """The same 60 bits that `Dialect.text_key` makes of the key in the source."""
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key)
     return sql.SQL("('x' || lpad(left(md5(concat_ws(chr(31), {})), 15), 16, '0'))::bit(64)::bigint").format(texts)
 
