@@ -86,17 +86,16 @@ def _has(session: Session, table: str) -> bool:
 def _extents(
     session: Session, target: Target, landing: sql.Composable, trigger: Trigger, condition: sql.Composable
 ) -> list[tuple[int, int]]:
-    key = sql.Identifier("landed", target.key[0])
     query = sql.SQL(
-        "select min({key})::bigint, max({key})::bigint + 1 from {landing} as landed"
+        "select min({key}), max({key}) + 1 from {landing} as landed"
         " join {parent} as other on {theirs} = {ours} where other._deleted_at is null and ({condition})"
         " group by {ours} having max({key}) - min({key}) < count(*) * {sparse}"
     ).format(
-        key=key,
+        key=_landed(target, target.key[0]),
         landing=landing,
         parent=sql.Identifier(SCHEMA, trigger.table),
         theirs=sql.Identifier("other", trigger.column),
-        ours=sql.Identifier("landed", trigger.matches),
+        ours=_landed(target, trigger.matches),
         condition=condition,
         sparse=sql.Literal(_SPARSE),
     )
@@ -105,17 +104,23 @@ def _extents(
 
 def _suspects(session: Session, target: Target, landing: sql.Composable) -> list[tuple[int, int]]:
     """Parents that were read again and of which the copy holds a row that was not among what came."""
-    same = [sql.SQL("landed.{0} = held.{0}").format(sql.Identifier(key)) for key in target.key]
+    same = [sql.SQL("{} = held.{}").format(_landed(target, key), sql.Identifier(key)) for key in target.key]
     query = sql.SQL(
         "select distinct held.{parent}::bigint from {target} as held"
-        " where held.{parent} in (select {parent} from {landing}) and held._deleted_at is null"
+        " where held.{parent} in (select {landed} from {landing} as landed) and held._deleted_at is null"
         " and not exists (select from {landing} as landed where {same})"
         " limit {most}"
     ).format(
         parent=sql.Identifier(target.key[0]),
+        landed=_landed(target, target.key[0]),
         target=target.relation,
         landing=landing,
         same=sql.SQL(" and ").join(same),
         most=sql.Literal(_MOST_PARTS),
     )
     return [(int(parent), int(parent) + 1) for (parent,) in session.rows(query)]
+
+
+def _landed(target: Target, name: str) -> sql.Composable:
+    """A landed value as its raw column has it: an unsigned bigint lands as text."""
+    return sql.SQL("{}::{}").format(sql.Identifier("landed", name), sql.SQL(target.types[name]))
