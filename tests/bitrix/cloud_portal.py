@@ -6,8 +6,9 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,9 +20,9 @@ from lettertrail.bitrix.columns import Column
 from lettertrail.bitrix.port import KeyRange, Rows
 from lettertrail.clock import fixed_clock
 from lettertrail.esps.port import AccountConnection
-from lettertrail.sandbox.bitrix_methods.limits import Gate, Limits
+from lettertrail.sandbox.bitrix_methods.limits import Limits
 from lettertrail.sandbox.bitrix_methods.tokens import Application
-from lettertrail.sandbox.bitrix_rest import create_app
+from lettertrail.sandbox.bitrix_rest import BitrixRest, create_app
 from lettertrail.sandbox.mariadb import connect
 from lettertrail.sandbox.server import served
 
@@ -35,11 +36,12 @@ ENTRIES: Mapping[str, TableEntry] = {entry.name: entry for entry in load_catalog
 class Portal:
     """A running portal and the database behind it."""
 
-    def __init__(self, base: str, dsn: str, gate: Gate, state_dir: Path) -> None:
+    def __init__(self, base: str, dsn: str, app: BitrixRest, state_dir: Path, clock: SimpleNamespace) -> None:
         self.base = base
         self.dsn = dsn
         self.state_dir = state_dir
-        self._gate = gate
+        self._gate = app.gate
+        self._clock = clock
         self._opened: list[CloudSource] = []
 
     def source(self, **extra: object) -> CloudSource:
@@ -97,6 +99,10 @@ class Portal:
         ((value,),) = (row.values() for row in self.rows(query))
         return value
 
+    def expire_tokens(self) -> None:
+        """Lets so much time pass that access tokens are worth nothing any more."""
+        self._clock.now += timedelta(hours=2)
+
     def hits(self) -> Counter[str]:
         """Calls by method since this was last asked; a batch counts as `batch`, its commands as themselves."""
         found = Counter(self._gate.calls)
@@ -114,6 +120,7 @@ def running(
     dsn: str, directory: Path, *, limits: Limits | None = None, application: Application | None = CLIENT
 ) -> Iterator[Portal]:
     """The portal of a site's database, as webhook and as application; the latter adds tables to it."""
+    clock = SimpleNamespace(now=NOW)
     app = create_app(
         dsn,
         secret=SECRET,
@@ -121,9 +128,10 @@ def running(
         limits=limits or Limits(burst=100_000),
         application=application,
         state=directory / "tokens.json" if application else None,
+        clock=lambda: clock.now,
     )
     with served(app) as base:
-        portal = Portal(base, dsn, app.gate, directory / "state")
+        portal = Portal(base, dsn, app, directory / "state", clock)
         try:
             yield portal
         finally:

@@ -157,7 +157,7 @@ def _database_rows(source: SqlSource, name: str) -> list[Row]:
 def _key(name: str, row: Row) -> tuple[str, ...]:
     if name.startswith("b_utm_"):
         # Their id is ours: a row is its value.
-        columns = ("value_id", "field_id", "value", "value_int", "value_double", "value_date")
+        columns: tuple[str, ...] = ("value_id", "field_id", "value", "value_int", "value_double", "value_date")
     else:
         columns = ENTRIES[name].key
     return tuple(str(row[column]) for column in columns)

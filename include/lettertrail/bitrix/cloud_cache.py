@@ -79,19 +79,20 @@ class Snapshots:
 
     def keep(self, feed: Feed, scope: Scope, rows: Iterator[Row]) -> Iterator[Row]:
         """Passes rows on and keeps them once the last one has passed."""
-        file: IO[bytes] | None = tempfile.TemporaryFile(prefix="lettertrail-")  # noqa: SIM115  # outlives this call
-        written = 0
-        for row in rows:
-            if file is not None:
-                line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-                written += len(line)
-                if self._bytes + written > self._max_bytes:
-                    file.close()
-                    file = None
-                else:
-                    file.write(line)
-            yield row
-        if file is not None:
+        file = tempfile.TemporaryFile(prefix="lettertrail-")  # noqa: SIM115  # outlives this call when all goes well
+        written: int | None = 0
+        is_complete = False
+        try:
+            for row in rows:
+                if written is not None:
+                    written += file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                    written = None if self._bytes + written > self._max_bytes else written
+                yield row
+            is_complete = written is not None
+        finally:
+            if not is_complete:
+                file.close()
+        if written is not None:
             self._bytes += written
             self._kept[feed.name, scope] = file
 

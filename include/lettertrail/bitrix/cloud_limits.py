@@ -57,11 +57,12 @@ class OperatingBudget:
         """Takes in the `time` block of an answer."""
         if not isinstance(times, Mapping):
             return
+        is_first = method not in self._uses
         use = self._uses.setdefault(method, _Use())
         operating = _number(times.get("operating"))
         if operating is not None:
-            spent = operating - use.operating
-            # It shrinks when a minute is forgotten; the run time of the call itself is the better guess then.
+            # At first, and when a minute was forgotten, the difference says nothing of this call.
+            spent = 0.0 if is_first else operating - use.operating
             cost = spent if spent > 0 else (_number(times.get("processing")) or 0.0)
             use.cost = cost if use.cost == 0 else 0.7 * use.cost + 0.3 * cost
             use.operating = operating
