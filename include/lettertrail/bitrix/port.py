@@ -131,5 +131,8 @@ class Source(Protocol):
             whole_rows: sum the row hashes (finds silent edits) instead of the keys (finds deletes and gaps, cheap).
         """
 
+    def acknowledge(self, entry: TableEntry) -> None:
+        """Told once what was read of a table is committed; a source that notes changes for us may forget them then."""
+
     def close(self) -> None:
         """Lets go of connections."""

@@ -95,6 +95,9 @@ class SqlSource:
     def timezone(self) -> ZoneInfo:
         return self._timezone
 
+    def acknowledge(self, entry: TableEntry) -> None:
+        """A database notes nothing for us."""
+
     def close(self) -> None:
         """Ends the connection that is kept between statements."""
         self._connections.close()

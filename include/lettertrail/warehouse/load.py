@@ -102,6 +102,7 @@ def load_table(
         if run.entry.strategy != "full":
             _compare_keys(run, watched)
             on_stage("compared")
+        source.acknowledge(entry)
         result = run.result()
     log.info(
         "%s (%s): %s read, %s inserted, %s updated, %s unchanged, %s quarantined, %s deleted in %.1f s",
