@@ -16,6 +16,8 @@ from lettertrail.errors import PhpSyntaxError
 from lettertrail.warehouse.target import Target
 
 JSON_SUFFIX = "__json"
+BATCH_ROWS = 10_000
+"""What is cleaned, cast and written at once; each step holds a copy of it."""
 MOST_UNPARSED = 1_000
 """Values that are no PHP are kept up to this many per load: a column declared wrongly must not fill the disk."""
 _ARROW_TYPES = {
@@ -76,7 +78,7 @@ class Cleaner:
     def clean(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches, as they come."""
         is_first = True
-        for batch in batches:
+        for batch in _small(batches):
             if is_first:
                 self._on_stage("source opened")
             yield self._cleaned(batch)
@@ -138,6 +140,13 @@ def unreadable_keys(unreadable: Sequence[Unreadable]) -> list[str] | None:
     """The keys of rows that are in the source although no batch holds them; None when one of them is not known."""
     keys = [row.key for row in unreadable]
     return None if None in keys else [key for key in keys if key is not None]
+
+
+def _small(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of at most `BATCH_ROWS`."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(start, BATCH_ROWS)
 
 
 def _has_zero_byte(array: pa.Array) -> bool:

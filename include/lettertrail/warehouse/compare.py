@@ -14,7 +14,6 @@ from psycopg import sql
 
 from lettertrail.bitrix.catalog import CONTENT_KEY, TableEntry
 from lettertrail.bitrix.columns import has_whole_key, squares
-from lettertrail.bitrix.columns import has_whole_key, squares
 from lettertrail.bitrix.port import ROW_HASH, Bounds, Digest, KeyRange
 from lettertrail.warehouse.ledger import Counts
 from lettertrail.warehouse.merge import Scope

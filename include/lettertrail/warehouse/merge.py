@@ -121,7 +121,7 @@ class Merge:
         if not keys:
             return sql.SQL("true")
         texts = [sql.SQL("held.{}::text").format(sql.Identifier(key)) for key in self.target.key]
-        return sql.SQL("concat_ws(',', {}) not in ({})").format(sql.SQL(", ").join(texts), literals(keys))
+        return sql.SQL("concat_ws(', ', {}) not in ({})").format(sql.SQL(", ").join(texts), literals(keys))
 
     def _names(self) -> dict[str, sql.Composable]:
         names = [column.name for column in self.target.columns]

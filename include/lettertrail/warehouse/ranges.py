@@ -31,10 +31,7 @@ log = logging.getLogger(__name__)
 
 RANGE_ROWS = 250_000
 """Rows of one range: a second of work to lose, and a bounded transaction."""
-RANGE_BYTES = 64 * 2**20
-"""Of Arrow data in one range. The source's rows queue up in memory as fast as it sends them, so this bounds it."""
 _FEW_ROWS = 1_000
-_SAMPLE_ROWS = 200
 _CROWDED = 4
 """A table with fewer rows than a fourth of its keys is cut by counting, or some ranges would hold most rows."""
 
@@ -315,7 +312,7 @@ def cut(
     *,
     range_rows: int = RANGE_ROWS,
 ) -> list[tuple[KeyRange, int]]:
-    """Ranges of at most about `range_rows` rows and `RANGE_BYTES` that cover a table, with the rows to expect."""
+    """Ranges of at most about `range_rows` rows that together cover a table, with the rows to expect in each."""
     bounds = source.bounds(entry)
     if bounds is None:
         return [(KeyRange(), 0)]
@@ -323,39 +320,17 @@ def cut(
     if entry.key == (entry.range_by,) and span <= min(_FEW_ROWS, range_rows):
         return [(KeyRange(), span)]
     count = source.count(entry)
-    if count <= min(_FEW_ROWS, range_rows):
+    if count <= range_rows:
         return [(KeyRange(), count)]
-    rows = min(range_rows, max(_FEW_ROWS, RANGE_BYTES // _row_bytes(source, entry, columns, bounds, count)))
-    rows = min(rows, range_rows)
-    if count <= rows:
-        return [(KeyRange(), count)]
-    pieces = -(-count // rows)
+    pieces = -(-count // range_rows)
     if entry.key == (entry.range_by,) and count * _CROWDED >= span:
         # No key twice and few gaps: a range cannot hold much more than its share.
         parts = cut_evenly(bounds, pieces)
     else:
         width = max(1, span // (pieces * 8))
         digests = source.digests(entry, columns, [KeyRange()], width=width, whole_rows=False)
-        parts = cut_evenly(bounds, pieces) if digests is None else cut_by_count(digests, width=width, rows=rows)
+        parts = cut_evenly(bounds, pieces) if digests is None else cut_by_count(digests, width=width, rows=range_rows)
     return [(part, -(-count // len(parts))) for part in parts]
-
-
-def _row_bytes(source: Source, entry: TableEntry, columns: Sequence[Column], bounds: Bounds, count: int) -> int:
-    """About how much memory a row takes, seen at the beginning, in the middle and at the end of the table."""
-    if source.kind == "bitrix24":
-        return 1_000  # its rows come page by page, and each page costs a call
-    span = bounds.high - bounds.low + 1
-    width = max(1, _SAMPLE_ROWS * span // count)
-    lows = sorted({max(bounds.low, low) for low in (bounds.low, bounds.low + span // 2, bounds.high - width + 1)})
-    parts = [
-        KeyRange(low, min(low + width, following))
-        for low, following in zip(lows, [*lows[1:], bounds.high + 1], strict=True)
-    ]
-    rows = size = 0
-    for batch in source.read_ranges(entry, columns, parts):
-        rows += batch.num_rows
-        size += batch.nbytes
-    return max(1, size // max(1, rows))
 
 
 def _is_surely_small(bounds: Bounds | None, entry: TableEntry) -> bool:

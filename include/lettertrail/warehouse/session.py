@@ -72,22 +72,25 @@ class BulkSession:
             self._connection = adbc_driver_postgresql.dbapi.connect(conninfo)
         except self.error as error:
             raise WarehouseError(f"no bulk connection to the warehouse: {safe_reason(error)}") from None
-        self._cursor = self._connection.cursor()
+
+    # A cursor for each statement: one remembers its last query and, when told the same again, runs whatever statement
+    # or options it holds by then.
 
     def run(self, statement: Statement) -> int:
-        native = self._cursor.adbc_statement
-        native.set_sql_query(statement.as_string(None))
-        touched: int = native.execute_update()
+        with self._connection.cursor() as cursor:
+            native = cursor.adbc_statement
+            native.set_sql_query(statement.as_string(None))
+            touched: int = native.execute_update()
         return touched
 
     def rows(self, query: Statement) -> list[tuple[Any, ...]]:
-        self._cursor.execute(query.as_string(None))
-        return [tuple(row) for row in self._cursor.fetchall()]
+        with self._connection.cursor() as cursor:
+            cursor.execute(query.as_string(None))
+            return [tuple(row) for row in cursor.fetchall()]
 
     def ingest(self, reader: pa.RecordBatchReader, *, table: str, schema: str | None) -> int:
         """Copies batches into a table of the same column names and binary types; without `schema` a temporary one."""
         place: dict[str, Any] = {"temporary": True} if schema is None else {"db_schema_name": schema}
-        # A statement of its own: ingest options would stick to the cursor's.
         with self._connection.cursor() as cursor:
             rows: int = cursor.adbc_ingest(table, reader, mode="append", **place)
         return rows
@@ -99,7 +102,6 @@ class BulkSession:
         self._connection.rollback()
 
     def close(self) -> None:
-        self._cursor.close()
         self._connection.close()
 
 
