@@ -11,7 +11,7 @@ from tests.source_site import NOW, EntryMaker, Site
 
 from lettertrail.clock import fixed_clock
 from lettertrail.errors import ConfigurationError
-from lettertrail.warehouse import landing
+from lettertrail.warehouse import deliver
 from lettertrail.warehouse.ledger import check_balance
 from lettertrail.warehouse.load import load_table
 from lettertrail.warehouse.roles import ROLES, apply_roles
@@ -99,7 +99,7 @@ def test_the_loader_can_load(
     warehouse_dsn: str, site: Site, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch, small_rows: int
 ) -> None:
     """Everything a load does, by either way in, with no more rights than the loader has."""
-    monkeypatch.setattr(landing, "SMALL_ROWS", small_rows)
+    monkeypatch.setattr(deliver, "SMALL_ROWS", small_rows)
     apply_roles(warehouse_dsn, {"lettertrail_loader": "a-loader's"})
     parts = urlsplit(warehouse_dsn)
     dsn = f"postgresql://lettertrail_loader:a-loader%27s@{parts.hostname}:{parts.port}{parts.path}"

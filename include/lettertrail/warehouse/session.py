@@ -146,6 +146,7 @@ class Writer:
             except session.error:
                 # The server is gone and took the transaction with it; what happened first is what matters.
                 self._bulk = None
+                session.close()
             raise
 
 
