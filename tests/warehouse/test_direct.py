@@ -13,8 +13,8 @@ from lettertrail.errors import ContractError
 from lettertrail.warehouse import deliver, direct, landing
 
 ODD = """create table odd (id int unsigned primary key, big bigint unsigned, small smallint, flag tinyint(1),
- amount decimal(26,12), at datetime(6), day date, part double, thin float, word varchar(50), code char(3), bytes varbinary(10),
- stamp timestamp null, text longtext, php text, bits bit(3), year year, kind enum('a', 'b'))"""
+ amount decimal(26,12), at datetime(6), day date, part double, thin float, word varchar(50), code char(3),
+ bytes varbinary(10), stamp timestamp null, text longtext, php text, bits bit(3), year year, kind enum('a', 'b'))"""
 ROWS = """insert into odd values
  (4294967295, 18446744073709551615, -32768, 1, -0.000000000001, '9999-12-31 23:59:59.999999', '1000-01-01', 0.1, 1.5,
   '\\\\N\\t\\n😀', 'é', x'00ff', '2026-10-25 09:00:00', concat('a', char(0), 'b'),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lettertrail.bitrix.port import Bounds, Digest, KeyRange
+from lettertrail.bitrix.port import Bounds, KeyRange
 from lettertrail.warehouse.slices import cropped, cut_by_count, cut_evenly, in_groups, joined, slice_of, slice_range
 
 ends = st.integers(-50, 50)
@@ -36,16 +36,16 @@ def test_even_cuts_cover_every_key_once(low: int, span: int, pieces: int, key: i
 
 
 @given(
-    digests=st.dictionaries(st.integers(-20, 20), st.integers(1, 9), max_size=20),
+    cells=st.dictionaries(st.integers(-100, 100), st.integers(1, 9), max_size=20),
     rows=st.integers(1, 30),
     key=st.integers(-150, 150),
 )
-def test_cuts_by_count_are_bounded(digests: dict[int, int], rows: int, key: int) -> None:
-    """Every key once, and no range with more rows than asked unless a single slice has them."""
-    parts = cut_by_count({number: Digest(n, 0) for number, n in digests.items()}, width=5, rows=rows)
+def test_cuts_by_count_are_bounded(cells: dict[int, int], rows: int, key: int) -> None:
+    """Every key once, and no range with more rows than asked unless a single cell has them."""
+    parts = cut_by_count(sorted(cells.items()), rows=rows)
     assert sum(holds(part, key) for part in parts) == 1
     for part in parts:
-        inside = [n for number, n in digests.items() if holds(part, slice_range(number, 5).low or 0)]
+        inside = [n for low, n in cells.items() if holds(part, low)]
         assert sum(inside) <= rows or len(inside) == 1
 
 

@@ -24,7 +24,7 @@ from lettertrail.warehouse.deliver import OnStage
 from lettertrail.warehouse.ledger import LoadResult, literals, read_state
 from lettertrail.warehouse.run import Run, no_stage, open_run
 from lettertrail.warehouse.session import Session
-from lettertrail.warehouse.slices import cut_by_count, cut_evenly
+from lettertrail.warehouse.slices import cut_by_count, cut_evenly, slice_range
 from lettertrail.warehouse.target import SCHEMA, signature
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 RANGE_ROWS = 250_000
 """Rows of one range: a second of work to lose, and a bounded transaction."""
 _FEW_ROWS = 1_000
+_FINER = 32
 _CROWDED = 4
 """A table with fewer rows than a fourth of its keys is cut by counting, or some ranges would hold most rows."""
 
@@ -66,7 +67,13 @@ class Copy:
 
 
 def plan_copies(
-    source: Source, entries: Sequence[TableEntry], warehouse_dsn: str, *, run_id: str, clock: Clock
+    source: Source,
+    entries: Sequence[TableEntry],
+    warehouse_dsn: str,
+    *,
+    run_id: str,
+    clock: Clock,
+    range_rows: int = RANGE_ROWS,
 ) -> list[RangeTask]:
     """Plans the first copy of every table that needs more than one range; returns the ranges that are not done.
 
@@ -82,7 +89,9 @@ def plan_copies(
         if f"{SCHEMA}.{entry.name}" in known:
             continue
         try:
-            found = plan_copy(source, entry, warehouse_dsn, run_id=run_id, clock=clock, is_large_only=True)
+            found = plan_copy(
+                source, entry, warehouse_dsn, run_id=run_id, clock=clock, range_rows=range_rows, is_large_only=True
+            )
         except TableMissing:
             continue
         tasks += found
@@ -327,10 +336,26 @@ def cut(
         # No key twice and few gaps: a range cannot hold much more than its share.
         parts = cut_evenly(bounds, pieces)
     else:
-        width = max(1, span // (pieces * 8))
-        digests = source.digests(entry, columns, [KeyRange()], width=width, whole_rows=False)
-        parts = cut_evenly(bounds, pieces) if digests is None else cut_by_count(digests, width=width, rows=range_rows)
+        cells = _cells(source, entry, columns, KeyRange(), width=max(1, span // (pieces * 8)), rows=range_rows)
+        parts = cut_evenly(bounds, pieces) if cells is None else cut_by_count(cells, rows=range_rows)
     return [(part, -(-count // len(parts))) for part in parts]
+
+
+def _cells(
+    source: Source, entry: TableEntry, columns: Sequence[Column], within: KeyRange, *, width: int, rows: int
+) -> list[tuple[int, int]] | None:
+    """First key and rows of slices in order, smaller where the rows are; None when the source does not count."""
+    digests = source.digests(entry, columns, [within], width=width, whole_rows=False)
+    if digests is None:
+        return None
+    cells: list[tuple[int, int]] = []
+    for number in sorted(digests):
+        part = slice_range(number, width)
+        if digests[number].rows > rows and width > 1:
+            cells += _cells(source, entry, columns, part, width=max(1, width // _FINER), rows=rows) or []
+        elif part.low is not None:
+            cells.append((part.low, digests[number].rows))
+    return cells
 
 
 def _is_surely_small(bounds: Bounds | None, entry: TableEntry) -> bool:

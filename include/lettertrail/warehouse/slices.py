@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lettertrail.bitrix.port import Bounds, Digest, KeyRange
+from lettertrail.bitrix.port import Bounds, KeyRange
 
 
 def cut_evenly(bounds: Bounds, pieces: int) -> list[KeyRange]:
@@ -15,15 +15,15 @@ def cut_evenly(bounds: Bounds, pieces: int) -> list[KeyRange]:
     )
 
 
-def cut_by_count(digests: Mapping[int, Digest], *, width: int, rows: int) -> list[KeyRange]:
-    """Ranges of about `rows` rows each, of what slices of `width` keys hold; a slice is never cut."""
+def cut_by_count(cells: Iterable[tuple[int, int]], *, rows: int) -> list[KeyRange]:
+    """Ranges of about `rows` rows each, of cells in order: their first key and how many rows; a cell is never cut."""
     cuts: list[int] = []
     held = 0
-    for number in sorted(digests):
-        if held and held + digests[number].rows > rows:
-            cuts.append(_known(slice_range(number, width).low))
+    for low, more in cells:
+        if held and held + more > rows:
+            cuts.append(low)
             held = 0
-        held += digests[number].rows
+        held += more
     return between(cuts)
 
 
