@@ -45,3 +45,10 @@ class Warehouse:
 def warehouse(warehouse_dsn: str) -> Warehouse:
     """A migrated, empty warehouse."""
     return Warehouse(warehouse_dsn)
+
+
+@pytest.fixture(params=["site", "pg_site"])
+def each_site(request: pytest.FixtureRequest) -> Site:
+    """An empty source database of the test's own, on each of the two servers."""
+    found: Site = request.getfixturevalue(request.param)
+    return found
