@@ -16,7 +16,7 @@ from lettertrail.warehouse.embedded import EmbeddedPostgres
 from lettertrail.warehouse.migrate import migrate
 
 if TYPE_CHECKING:
-    from tests.source_site import EntryMaker, Site
+    from tests.source_site import EntryMaker, PgSite, Site
 
     from lettertrail.sandbox.bitrix_site import Site as BitrixSite
     from lettertrail.sandbox.mariadb import MariaDb
@@ -102,6 +102,15 @@ def site(mariadb: MariaDb) -> Iterator[Site]:
     from tests.source_site import fresh_site  # noqa: PLC0415  # it needs the sample site's MariaDB client
 
     with fresh_site(mariadb) as made:
+        yield made
+
+
+@pytest.fixture
+def pg_site(postgres: EmbeddedPostgres) -> Iterator[PgSite]:
+    """An empty PostgreSQL source database of the test's own."""
+    from tests.source_site import fresh_pg_site  # noqa: PLC0415  # as above
+
+    with fresh_pg_site(postgres) as made:
         yield made
 
 

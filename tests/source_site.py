@@ -1,4 +1,4 @@
-"""A little source database on the session's MariaDB, made and changed by the test itself."""
+"""A little source database on the session's MariaDB or PostgreSQL, made and changed by the test itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import psycopg
+
 from lettertrail.bitrix.catalog import TableEntry
 from lettertrail.bitrix.sql import SqlSource
 from lettertrail.sandbox.mariadb import MariaDb, connect
+from lettertrail.warehouse.embedded import EmbeddedPostgres
 
 NOW = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Moscow")
@@ -47,6 +50,20 @@ class Site:
             connection.close()
 
 
+@dataclass(frozen=True)
+class PgSite(Site):
+    """The same on PostgreSQL."""
+
+    def run(self, *statements: str) -> None:
+        with psycopg.connect(self.dsn) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+
 @contextmanager
 def fresh_site(mariadb: MariaDb) -> Iterator[Site]:
     """An empty source database, gone afterwards."""
@@ -55,10 +72,28 @@ def fresh_site(mariadb: MariaDb) -> Iterator[Site]:
     try:
         admin.cursor().execute(f"create database {name} character set utf8mb4")
         dsn = mariadb.dsn.rstrip("/") + f"/{name}"
-        yield Site(dsn, SqlSource(dsn, ZONE))
+        source = SqlSource(dsn, ZONE)
+        yield Site(dsn, source)
+        source.close()
         admin.cursor().execute(f"drop database {name}")
     finally:
         admin.close()
+
+
+@contextmanager
+def fresh_pg_site(postgres: EmbeddedPostgres, *, encoding: str = "UTF8") -> Iterator[PgSite]:
+    """An empty PostgreSQL source database, gone afterwards."""
+    name = f"test_{uuid.uuid4().hex[:10]}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(
+            f"create database {name} template template0 encoding '{encoding}' locale 'C' locale_provider libc"
+        )
+    dsn = postgres.dsn(name)
+    source = SqlSource(dsn, ZONE)
+    yield PgSite(dsn, source)
+    source.close()
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"drop database {name} with (force)")
 
 
 EntryMaker = Callable[..., TableEntry]

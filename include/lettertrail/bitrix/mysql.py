@@ -47,7 +47,6 @@ _PLAIN = {*_INTEGERS, "bit", "decimal", "double", "float", "date", "datetime", "
 """Types whose text never holds the separator and is never empty."""
 _SIMPLE_NAME = re.compile(r"[A-Za-z0-9_$]+")
 _SEPARATOR = "0x1f"
-"""As a 0x literal it is a binary string, and so is all that is concatenated with it: no collations, no conversion."""
 
 _INTERRUPTED = {1317, 1205, 3572}
 """Query execution was interrupted; lock wait timeout; NOWAIT."""
@@ -324,7 +323,8 @@ def mysql_column(
     """
     source, kind = f"t.{quote(name)}", data_type.lower()
     select, wire_type, pg_type = _route(source, kind, column_type.lower(), f"numeric({precision},{scale})", charset)
-    terms, chained = _hashed(source, kind, is_nullable=is_nullable, chains_crc=chains_crc)
+    is_foreign = bool(charset) and charset != "utf8mb4"
+    terms, chained = _hashed(source, kind, is_nullable=is_nullable, chains_crc=chains_crc, is_foreign=is_foreign)
     in_utf8 = f"convert({source} using utf8mb4)" if charset and not charset.startswith("utf8") else source
     return Column(
         name=name.lower(),
@@ -338,7 +338,8 @@ def mysql_column(
         moves_by_itself="on update current_timestamp" in extra.lower(),
         indexed=is_indexed,
         is_nullable=is_nullable,
-        raw=f"cast({in_utf8 if kind in _TEXT else select} as binary)",
+        # MariaDB lets a mere cast to binary be converted on its way out, faults and all.
+        raw=f"convert({in_utf8 if kind in _TEXT else select} using binary)",
         terms=terms,
         chained=chained,
     )
@@ -356,7 +357,7 @@ def _route(source: str, kind: str, column_type: str, numeric: str, charset: str 
         # Three-byte utf8 is UTF-8 as it is, and read as bytes its faults are seen; converted by the server they
         # would arrive as question marks.
         is_three_byte = charset in {"utf8", "utf8mb3"}
-        return f"cast({source} as binary)" if is_three_byte else source, "text", "text"
+        return f"convert({source} using binary)" if is_three_byte else source, "text", "text"
     # Adding nothing makes NULL of every date that does not exist, in MySQL and MariaDB alike.
     time = (f"date_add({source}, interval 0 second)", "timestamp", "timestamp")
     routes = {
@@ -375,11 +376,17 @@ def _route(source: str, kind: str, column_type: str, numeric: str, charset: str 
     return routes.get(kind, (as_text, "text", "text"))
 
 
-def _hashed(source: str, kind: str, *, is_nullable: bool, chains_crc: bool) -> tuple[tuple[str, ...], str]:
+def _hashed(
+    source: str, kind: str, *, is_nullable: bool, chains_crc: bool, is_foreign: bool
+) -> tuple[tuple[str, ...], str]:
     """What goes into the hashed text, and what is chained behind it.
 
     A text is led by its length, in which NULL is an empty string: so NULL, '' and texts that hold the separator can
     never be taken for each other, whatever their neighbours are. concat_ws leaves the NULL itself out.
+
+    Args:
+        is_foreign: a text in another character set than utf8mb4. As bytes it makes the whole concatenation bytes; as a
+            text it would be converted, or refused as an illegal mix of collations.
     """
 
     def unless_null(expression: str) -> str:
@@ -394,7 +401,8 @@ def _hashed(source: str, kind: str, *, is_nullable: bool, chains_crc: bool) -> t
     elif kind not in _TEXT | _BINARY:
         value = f"cast({source} as char)"
     if kind not in _LARGE | _SHAPES:
-        return (unless_null(f"length({value})"), value), ""
+        content = f"convert({value} using binary)" if is_foreign else value
+        return (unless_null(f"length({value})"), content), ""
     if chains_crc:
         return (unless_null(f"length({value})"),), unless_null(value)
     # A concatenation longer than max_allowed_packet is NULL; large values go in by their own hash.

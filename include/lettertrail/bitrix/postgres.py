@@ -137,7 +137,7 @@ class Postgres(Dialect):
             " from information_schema.columns c"
             f" where c.table_schema = current_schema() and c.table_name = '{table}' order by c.ordinal_position"
         )
-        if not rows and query(f"select from pg_class where oid = {relation}"):
+        if not rows and query(f"select 1 from pg_class where oid = {relation}"):
             raise ConfigurationError(f"the account may not read table {table}: {self.refused_hint}")
         return [
             postgres_column(name, kind, precision=precision, scale=scale, is_nullable=nullable, is_indexed=indexed)
@@ -179,7 +179,7 @@ class Postgres(Dialect):
 
     def is_in_the_way(self, session: Session, connection_id: int, tables: Collection[str]) -> bool:
         found = session.rows(
-            "select from pg_locks where not granted and pid is not null"
+            "select 1 from pg_locks where not granted and pid is not null"
             f" and {int(connection_id)} = any (pg_blocking_pids(pid)) limit 1"
         )
         return bool(found)
