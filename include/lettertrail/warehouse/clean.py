@@ -40,7 +40,12 @@ def with_json_columns(columns: tuple[Column, ...], names: Sequence[str]) -> tupl
 
 def of_the_source(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Without the columns that `with_json_columns` added."""
-    return tuple(column for column in columns if not _is_parsed(column))
+    return tuple(column for column in columns if not is_parsed(column))
+
+
+def is_parsed(column: Column) -> bool:
+    """Whether `with_json_columns` made it."""
+    return column.name.endswith(JSON_SUFFIX) and column.pg_type == "jsonb" and not column.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Cleaner:
         self.unparsed: list[Unparsed] = []
         self._key = target.key
         self._serialized = {
-            column.name: column.name.removesuffix(JSON_SUFFIX) for column in target.columns if _is_parsed(column)
+            column.name: column.name.removesuffix(JSON_SUFFIX) for column in target.columns if is_parsed(column)
         }
         self._on_stage = on_stage
         self._zero_dates = 0
@@ -157,7 +162,3 @@ def _has_zero_byte(array: pa.Array) -> bool:
     ends = np.frombuffer(offsets, np.int32)
     region = np.frombuffer(data, np.uint8)[ends[array.offset] : ends[array.offset + len(array)]]
     return bool(region.size) and int(region.min()) == 0
-
-
-def _is_parsed(column: Column) -> bool:
-    return column.name.endswith(JSON_SUFFIX) and column.pg_type == "jsonb" and not column.digest

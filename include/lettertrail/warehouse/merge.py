@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from psycopg import sql
 
 from lettertrail.bitrix.port import ROW_HASH, KeyRange
-from lettertrail.warehouse.clean import Unparsed
+from lettertrail.warehouse.clean import Unparsed, is_parsed
 from lettertrail.warehouse.ledger import Counts, literals
 from lettertrail.warehouse.session import Session
 from lettertrail.warehouse.target import Target
@@ -54,12 +54,12 @@ class Merge:
         quarantined = self._quarantine()
         unchanged = self._count(
             "select count(*) from {landing} as landed join {target} as held on {same}"
-            " where held.{hash} = landed.{hash} and held._deleted_at is null"
+            " where not ({differs}) and held._deleted_at is null"
         )
         updated = self._execute(
             "update {target} as held set {settings}, {hash} = landed.{hash}, _loaded_at = {at}, _load_id = {load},"
             " _deleted_at = null from {landing} as landed"
-            " where {same} and (held.{hash} is distinct from landed.{hash} or held._deleted_at is not null)"
+            " where {same} and (({differs}) or held._deleted_at is not null)"
         )
         inserted = self._execute(
             "insert into {target} ({columns}, {hash}, _loaded_at, _load_id)"
@@ -127,6 +127,10 @@ class Merge:
         names = [column.name for column in self.target.columns]
         values = {name: self._value(name) for name in names}
         settings = [sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in values.items()]
+        # The hash is of the source's columns alone; what was parsed from them may be new.
+        parsed = [column.name for column in self.target.columns if is_parsed(column)]
+        differs = [sql.SQL("held.{0} is distinct from landed.{0}").format(sql.Identifier(ROW_HASH))]
+        differs += [sql.SQL("held.{} is distinct from {}").format(sql.Identifier(n), values[n]) for n in parsed]
         same = [
             sql.SQL("held.{0} = landed.{0}::{1}").format(sql.Identifier(key), sql.SQL(self.target.types[key]))
             for key in self.target.key
@@ -136,6 +140,7 @@ class Merge:
             "landing": self.landing,
             "keys": sql.SQL(", ").join(map(sql.Identifier, self.target.key)),
             "same": sql.SQL(" and ").join(same),
+            "differs": sql.SQL(" or ").join(differs),
             "hash": sql.Identifier(ROW_HASH),
             "at": sql.Literal(self.at),
             "load": sql.Literal(self.load_id),
