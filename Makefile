@@ -3,8 +3,11 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 SCALE ?= 1
 SEED ?= 7
+MINUTES ?= 30
+SOAK_SEED ?= 1
+ROWS ?= 5000000 20000000
 
-.PHONY: help demo stop clean test lint fmt env sample-env lock
+.PHONY: help demo stop status clean test soak bench lint fmt env sample-env lock
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,32 +19,51 @@ demo: ## Install, start everything, run the pipeline through Airflow, show the r
 stop: ## Stop everything the demo started; its data stays
 	@if [ -x $(PY) ]; then $(PY) -m lettertrail.demo stop; else echo "nothing was started: there is no .venv"; fi
 
+status: ## Say what the demo runs, and how each copied table stands
+	@$(PY) -m lettertrail.demo status
+
 clean: stop ## Stop, and remove the demo's data
 	@rm -rf .lettertrail
 	@echo "removed .lettertrail (the environment .venv stays; remove it by hand)"
 
 test: ## Install what tests need and run all of them
 	@scripts/bootstrap dev
-	@$(PY) -m ruff check include dags plugins tests
-	@$(PY) -m ruff format --check --quiet include dags plugins tests
+	@$(PY) -m ruff check include dags plugins tests bench
+	@$(PY) -m ruff format --check --quiet include dags plugins tests bench
 	@$(PY) -m mypy
 	@$(PY) -m pytest
+
+soak: ## Kill, cut and fill up what copies, at random, and count what was lost (MINUTES=30 SOAK_SEED=1)
+	@scripts/bootstrap dev
+	@$(PY) -m tests.faults.soak --minutes $(MINUTES) --seed $(SOAK_SEED)
+
+bench: ## Measure the copy beside its peers (ROWS="5000000 20000000"; takes long, wants a quiet machine)
+	@scripts/bootstrap dev
+	@$(PY) -m bench.extract --rows $(ROWS)
 
 env: ## Write .env for docker compose, with random secrets; pushes stay dry runs
 	@python3 scripts/make-env
 
-sample-env: ## Write .env for docker compose with the sample site
+sample-soak: ## Kill, cut and fill up what copies, at random, and count what was lost (MINUTES=30 SOAK_SEED=1)
+	@scripts/bootstrap dev
+	@$(PY) -m tests.faults.soak --minutes $(MINUTES) --seed $(SOAK_SEED)
+
+bench: ## Measure the copy beside its peers (ROWS="5000000 20000000"; takes long, wants a quiet machine)
+	@scripts/bootstrap dev
+	@$(PY) -m bench.extract --rows $(ROWS)
+
+env: ## Write .env for docker compose with the sample site
 	@python3 scripts/make-env sample
 
 lint: ## Check style and types
 	@scripts/bootstrap dev
-	@$(PY) -m ruff check include dags plugins tests
+	@$(PY) -m ruff check include dags plugins tests bench
 	@$(PY) -m mypy
 
 fmt: ## Format the code
 	@scripts/bootstrap dev
-	@$(PY) -m ruff format include dags plugins tests
-	@$(PY) -m ruff check --fix include dags plugins tests
+	@$(PY) -m ruff format include dags plugins tests bench
+	@$(PY) -m ruff check --fix include dags plugins tests bench
 
 lock: ## Pin and hash the requirements anew
 	@scripts/bootstrap dev

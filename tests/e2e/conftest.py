@@ -105,6 +105,14 @@ class Demo:
             cursor.execute(query)
             return list(cursor.fetchall())
 
+    def change_site(self, *statements: str) -> None:
+        """Changes the site behind Bitrix' back, as an administrator with SQL would."""
+        dsn = self.services.mariadb.dsn_for(OWNER, self.config.secrets["bitrix_owner"], DATABASE)
+        with closing(connect(dsn)) as connection:
+            for statement in statements:
+                connection.cursor().execute(statement)
+            connection.commit()
+
     def mailchimp(self, query: str) -> list[tuple[Any, ...]]:
         """Rows straight from the sandbox Mailchimp's state."""
         with closing(

@@ -19,6 +19,7 @@ from tests.e2e.conftest import Demo, Run
 from lettertrail.bitrix.catalog import load_catalog
 from lettertrail.demo.airflow_api import DagRun
 from lettertrail.demo.services import DAGS
+from lettertrail.errors import RequestRejected
 from lettertrail.sandbox.world import generate
 
 pytestmark = [
@@ -70,8 +71,12 @@ class Before:
 
 
 def rows_in_the_site(demo: Demo) -> dict[str, int]:
-    """Rows per table of the catalog."""
-    return {entry.name: demo.site(f"select count(*) from {entry.name}")[0][0] for entry in load_catalog()}
+    """Rows per table of the catalog; none for a table of a module that this site does not have."""
+    there = {name.lower() for (name,) in demo.site("show tables")}
+    return {
+        entry.name: demo.site(f"select count(*) from {entry.name}")[0][0] if entry.name in there else 0
+        for entry in load_catalog()
+    }
 
 
 def rows_in_raw(demo: Demo) -> dict[str, int]:
@@ -150,6 +155,7 @@ def forget_the_copy(demo: Demo) -> None:
     tables = ", ".join(f"raw_bitrix.{entry.name}" for entry in load_catalog())
     demo.warehouse(f"truncate {tables}")
     demo.warehouse("delete from ops.cursors where target like 'raw\\_bitrix.%'")
+    demo.warehouse("update ops.copies set outcome = 'abandoned', finished_at = now() where outcome is null")
 
 
 @pytest.fixture(scope="module")
@@ -331,6 +337,60 @@ def test_the_last_run_writes_nothing(demo: Demo, quiet: Run) -> None:
     ) == [(0,)]
     assert rows_in_raw(demo) == rows_in_the_site(demo)
     assert quiet.seconds < 240
+
+
+def test_a_night_proves_the_copy(demo: Demo, quiet: Run) -> None:
+    """What SQL changed behind Bitrix' back, with no date to show it, is found and mended; a deleted row is marked."""
+    ((edited, name), (deleted, _)) = demo.site("select ID, NAME from b_sender_contact order by ID limit 2")
+    demo.change_site(
+        f"create table kept_aside select * from b_sender_contact where ID = {deleted}",
+        f"update b_sender_contact set NAME = 'Someone else' where ID = {edited}",
+        f"delete from b_sender_contact where ID = {deleted}",
+    )
+    query = "select name, _deleted_at is not null from raw_bitrix.b_sender_contact where id in (%s, %s) order by id"
+    try:
+        before = demo.warehouse(query, edited, deleted)
+        demo.api.unpause("verify_bitrix")
+        tables = ["b_sender_contact", "b_crm_deal"]
+        run = ended(demo, demo.api.trigger("verify_bitrix", {"tables": tables}))
+        after = demo.warehouse(query, edited, deleted)
+    finally:
+        demo.change_site(
+            f"update b_sender_contact set NAME = {'null' if name is None else repr(name)} where ID = {edited}",
+            "insert into b_sender_contact select * from kept_aside",
+            "drop table kept_aside",
+        )
+    assert run.state == "success"
+    assert {task.name for task in demo.api.tasks(run)} == {
+        "choose_tables", "check_ledger", *(f"verify_table[{table}]" for table in tables),
+    }  # fmt: skip
+    assert [gone for _, gone in before] == [False, False]
+    assert after[0] == ("Someone else", False)
+    assert after[1][1] is True
+    found = demo.warehouse(
+        "select target, differing > 0, proven_at is not null from ops.verifications where run_id = %s order by 1",
+        run.label,
+    )
+    assert found == [("raw_bitrix.b_crm_deal", False, True), ("raw_bitrix.b_sender_contact", True, True)]
+
+
+def test_a_range_is_read_again_by_hand(demo: Demo, quiet: Run) -> None:
+    """The dry run leaves the warehouse alone, the real one mends the range; wrong params are refused at once."""
+    query = "select title from raw_bitrix.b_crm_deal where id = 1"
+    ((title,),) = demo.warehouse(query)
+    demo.warehouse("update raw_bitrix.b_crm_deal set title = 'Not what the site says', _row_hash = 0 where id = 1")
+    demo.api.unpause("reload_bitrix")
+    asked = {"table": "b_crm_deal", "key_low": 1, "key_high": 10}
+    dry = ended(demo, demo.api.trigger("reload_bitrix", asked))
+    assert dry.state == "success"
+    assert demo.warehouse(query) == [("Not what the site says",)]
+    real = ended(demo, demo.api.trigger("reload_bitrix", {**asked, "dry_run": False}))
+    assert real.state == "success"
+    assert demo.warehouse(query) == [(title,)]
+    loads = demo.warehouse("select sum(read)::int, sum(updated)::int from ops.loads where run_id = %s", real.label)
+    assert loads == [(9, 1)]
+    with pytest.raises(RequestRejected):
+        demo.api.trigger("reload_bitrix", {**asked, "key_low": "from the beginning"})
 
 
 def test_nothing_passes_a_closed_door(demo: Demo, quiet: Run) -> None:
