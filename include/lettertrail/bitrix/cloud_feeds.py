@@ -161,6 +161,17 @@ PAYMENT_FIELDS = (
     "externalPayment", "psInvoiceId", "marked", "reasonMarked", "dateMarked", "empMarkedId",
 )  # fmt: skip
 
+SHIPMENT_FIELDS = (
+    "id", "orderId", "accountNumber", "dateInsert", "statusId", "priceDelivery", "discountPrice", "basePriceDelivery",
+    "customPriceDelivery", "allowDelivery", "dateAllowDelivery", "empAllowDeliveryId", "deducted", "dateDeducted",
+    "empDeductedId", "reasonUndoDeducted", "deliveryId", "deliveryDocNum", "deliveryDocDate", "trackingNumber", "xmlId",
+    "deliveryName", "canceled", "dateCanceled", "empCanceledId", "marked", "dateMarked", "empMarkedId", "reasonMarked",
+    "currency", "system", "responsibleId", "empResponsibleId", "dateResponsibleId", "comments", "companyId",
+    "trackingStatus", "trackingDescription", "trackingLastCheck", "id1c", "version1c", "externalDelivery", "updated1c",
+)  # fmt: skip
+
+BASKET_PROPERTY_FIELDS = ("id", "basketId", "name", "value", "code", "sort", "xmlId")
+
 VALUE_FIELDS = ("id", "orderId", "orderPropsId", "name", "code", "value")
 
 FEEDS: Mapping[str, Feed] = {
@@ -190,6 +201,15 @@ FEEDS: Mapping[str, Feed] = {
             "property_value", "sale.propertyvalue.list", "sale", rows="propertyValues", select=VALUE_FIELDS,
             follows="order", owner="@orderId",
         ),
+        Feed(
+            "shipment", "sale.shipment.list", "sale", rows="shipments", select=SHIPMENT_FIELDS, follows="order",
+            owner="@orderId",
+        ),
+        Feed(
+            "basket_property", "sale.basketproperties.list", "sale", rows="basketProperties",
+            select=BASKET_PROPERTY_FIELDS, follows="basket_item", owner="@basketId",
+        ),
+        Feed("order_status_name", "sale.statuslang.list", "sale", rows="statusLangs", key="statusId", paging="next"),
         Feed("order_status", "sale.status.list", "sale", rows="statuses", paging="next"),
         Feed("person_type", "sale.persontype.list", "sale", rows="personTypes", paging="next"),
         Feed("order_property", "sale.property.list", "sale", rows="properties", paging="next"),

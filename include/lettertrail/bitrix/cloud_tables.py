@@ -14,10 +14,12 @@ from typing import Any
 from lettertrail.bitrix.cloud_feeds import (
     ACTIVITY_FIELDS,
     BASKET_FIELDS,
+    BASKET_PROPERTY_FIELDS,
     CARDS,
     FEEDS,
     ORDER_FIELDS,
     PAYMENT_FIELDS,
+    SHIPMENT_FIELDS,
     VALUE_FIELDS,
     Feed,
 )
@@ -307,6 +309,9 @@ _ALL = (
     CloudTable("b_sale_order", ["order"], {_snake(name): name for name in ORDER_FIELDS}),
     CloudTable("b_sale_basket", ["basket_item"], {_snake(name): name for name in BASKET_FIELDS}),
     CloudTable("b_sale_order_payment", ["payment"], {_snake(name): name for name in PAYMENT_FIELDS}),
+    CloudTable("b_sale_order_delivery", ["shipment"], {_snake(name): name for name in SHIPMENT_FIELDS}),
+    CloudTable("b_sale_basket_props", ["basket_property"], {_snake(name): name for name in BASKET_PROPERTY_FIELDS}),
+    CloudTable("b_sale_status_lang", ["order_status_name"], _same("status_id lid name description"), card=None),
     CloudTable("b_sale_order_props_value", ["property_value"], {_snake(name): name for name in VALUE_FIELDS}),
     CloudTable(
         "b_sale_order_props", ["order_property"],
@@ -339,5 +344,10 @@ def why_not(table: str) -> str:
         "b_event": "REST has no mail events",
         "b_main_mail": "REST has no core mailer",
         "b_catalog_currency_rate": "REST gives each currency's default rate only",
+        "b_crm_item_category": "smart processes are not copied from the cloud",
+        "b_crm_entity_": "smart processes are not copied from the cloud",
+        "b_crm_act_bind": "REST shows what an activity is bound to, not the rows that say so",
+        "b_crm_timeline": "REST lists comments card by card, and nothing of mailings",
+        "b_crm_event": "REST has no log of field changes",
     }
     return next((why for start, why in reasons.items() if table.startswith(start)), "no REST method lists it")
