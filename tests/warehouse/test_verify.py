@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from tests.source_site import NOW, EntryMaker, Site
 from tests.warehouse.conftest import Warehouse
 
 from lettertrail.clock import fixed_clock
+from lettertrail.warehouse import compare
+from lettertrail.warehouse import verify as verify_module
 from lettertrail.warehouse.ledger import check_balance
 from lettertrail.warehouse.verify import Verification, verify_table
 
@@ -119,3 +122,172 @@ def test_every_slice_is_repaired_where_it_lies(site: Site, warehouse: Warehouse,
         found = verify(site, axis, warehouse, whole_rows=True)
         assert (found.differing, found.repair.updated) == (1, 1), edge
     assert verify(site, axis, warehouse, whole_rows=True).is_proven
+
+
+def test_scattered_changes_are_found_with_little_reading(
+    contacts: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large slices that differ are looked at more closely, and all that differs is read in one query."""
+    monkeypatch.setattr(verify_module, "SLICES", 30)
+    append = entry("contacts", "append")
+    warehouse.load(contacts, append)
+    contacts.run("update contacts set blacklisted = 'Y' where id in (30, 90000, 150000, 299997)")
+    reads: list[Any] = []
+    original = contacts.source.read_ranges
+
+    def spy(entry: Any, columns: Any, ranges: Any) -> Any:
+        reads.append(ranges)
+        return original(entry, columns, ranges)
+
+    monkeypatch.setattr(contacts.source, "read_ranges", spy)
+    found = verify(contacts, append, warehouse, whole_rows=True)
+    assert (found.differing, found.repair.updated) == (4, 4)
+    assert found.repair.read < 1_000
+    assert len(reads) == 1
+    assert len(reads[0]) == 4
+
+
+def test_a_proof_has_a_time(contacts: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
+    """Keys alone prove nothing; whole rows do, also after a repair."""
+    append = entry("contacts", "append")
+    warehouse.load(contacts, append)
+    assert verify(contacts, append, warehouse, whole_rows=False).proven_at is None
+    contacts.run("update contacts set blacklisted = 'Y' where id = 3000")
+    found = verify(contacts, append, warehouse, whole_rows=True)
+    assert (found.differing, found.differing_after, found.proven_at) == (1, 0, NOW)
+    assert warehouse.rows(
+        "select method, differing_after, proven_at from ops.verifications where run_id = 'verify'"
+    ) == [
+        ("keys", 0, None),
+        ("rows", 0, NOW),
+    ]
+
+
+def test_a_row_is_deleted_on_evidence_only(
+    contacts: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A digest that lacks a row makes us ask again; the row that is there then stays, the one that is not is marked."""
+    append = entry("contacts", "append")
+    warehouse.load(contacts, append)
+    contacts.run("delete from contacts where id = 6000")
+    original = contacts.source.digests
+
+    def forgetful(*arguments: Any, **options: Any) -> Any:
+        digests = original(*arguments, **options)
+        digests.pop(next(number for number in digests if number > 200))
+        return digests
+
+    monkeypatch.setattr(contacts.source, "digests", forgetful)
+    found = verify(contacts, append, warehouse, whole_rows=True)
+    assert found.differing > 1
+    assert found.repair.deleted == 1
+    assert warehouse.rows("select id from raw_bitrix.contacts where _deleted_at is not null") == [(6000,)]
+    assert warehouse.rows("select deleted from ops.verifications where run_id = 'verify'") == [(1,)]
+
+
+def test_rows_that_change_all_the_time_can_be_proven(
+    contacts: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is edited between any two questions differs every time; the copy is right as of the reading."""
+    append = entry("contacts", "append")
+    warehouse.load(contacts, append)
+    original = contacts.source.digests
+
+    def restless(*arguments: Any, **options: Any) -> Any:
+        contacts.run("update contacts set blacklisted = if(blacklisted = 'Y', 'N', 'Y') where id = 3000")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(contacts.source, "digests", restless)
+    for _ in range(2):
+        found = verify(contacts, append, warehouse, whole_rows=True)
+        assert found.repair.read < 1_000
+        assert found.is_proven
+
+
+def test_what_cannot_be_stored_is_no_proof(site: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
+    """Twins in the source: one is quarantined, so the copy is not the source, and it says so every time."""
+    site.run("create table loose (id int, word varchar(9), index (id))")
+    site.run("insert into loose values (1, 'a'), (1, 'b'), (2, 'c')")
+    loose = entry("loose")
+    warehouse.load(site, loose)
+    for _ in range(2):
+        found = verify(site, loose, warehouse, whole_rows=True)
+        assert (found.differing_after, found.proven_at, found.is_proven) == (1, None, False)
+        assert found.repair.quarantined == 1
+
+
+def test_a_copy_that_loses_values_is_no_proof(
+    contacts: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows held after the repair are compared with those it read."""
+    append = entry("contacts", "append")
+    warehouse.load(contacts, append)
+    contacts.run("update contacts set blacklisted = 'Y' where id = 3000")
+    warehouse.run(
+        "create function public.lose() returns trigger language plpgsql as"
+        " $$ begin new._row_hash = new._row_hash + 1; return new; end $$;"
+        "create trigger lose before update on raw_bitrix.contacts for each row execute function public.lose()"
+    )
+    found = verify(contacts, append, warehouse, whole_rows=True)
+    assert (found.differing, found.differing_after, found.proven_at) == (1, 1, None)
+
+
+def test_a_source_without_digests_is_read_whole(
+    contacts: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A portal computes no sums; everything is read and merged, and that is a proof as well."""
+    append = entry("contacts", "append")
+    warehouse.load(contacts, append)
+    contacts.run("update contacts set blacklisted = 'Y' where id = 3000", "delete from contacts where id = 6000")
+    monkeypatch.setattr(contacts.source, "digests", lambda *_, **__: None)
+    found = verify(contacts, append, warehouse, whole_rows=True)
+    repair = found.repair
+    assert (repair.read, repair.updated, repair.deleted) == (99_999, 1, 1)
+    assert (found.source_rows, found.warehouse_rows, found.differing, found.proven_at) == (99_999, 100_000, 1, NOW)
+    assert verify(contacts, append, warehouse, whole_rows=True).differing == 0
+    assert warehouse.load(contacts, append).deleted == 0
+
+
+def test_rows_without_a_range_are_compared_too(site: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
+    """A column that may be NULL cuts no slices: such rows would be in none of them."""
+    site.run(
+        "create table t (code varchar(9) primary key, owner_id int, word varchar(9))",
+        "insert into t values ('a', 1, 'x'), ('b', null, 'y')",
+    )
+    table = entry("t", key=("code",), range_by="owner_id")
+    warehouse.load(site, table)
+    site.run("update t set word = 'z' where code = 'b'")
+    found = verify(site, table, warehouse, whole_rows=True)
+    assert (found.slices, found.repair.updated) == (1, 1)
+
+
+def test_what_is_not_copied_is_not_verified(contacts: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
+    """Comparing with an old column list, a half copy or a missing table would read everything, or delete it."""
+    append = entry("contacts", "append")
+    for table in (append, entry("b_sender_posting")):
+        found = verify(contacts, table, warehouse, whole_rows=True)
+        assert (found.slices, found.proven_at, found.repair.read) == (0, None, 0)
+    warehouse.load(contacts, append)
+    contacts.run("alter table contacts add colour varchar(9) default 'red'")
+    assert verify(contacts, append, warehouse, whole_rows=True).repair.read == 0
+
+
+def test_pieces_meet_without_a_gap(
+    contacts: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source is asked on two connections, for parts of the table that hold every row once."""
+    monkeypatch.setattr(compare, "_PIECE_KEYS", 1_000)
+    append = entry("contacts", "append")
+    contacts.run("insert into contacts values (4000000000, 'last', 'N')")
+    warehouse.load(contacts, append)
+    threads: set[int] = set()
+    original = contacts.source.digests
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        threads.add(threading.get_ident())
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(contacts.source, "digests", spy)
+    found = verify(contacts, append, warehouse, whole_rows=True)
+    assert (found.differing, found.source_rows) == (0, 100_001)
+    assert len(threads) == 2
