@@ -226,8 +226,9 @@ def _columns(connection: Connection) -> dict[str, frozenset[str]]:
 
 
 def _loaded_tables(connection: Connection) -> list[str]:
-    """Names that can stand in a query as they are; Bitrix has no others."""
+    """Of the tables above, those that were loaded; others (queues, carts, the recycle bin) empty themselves by rule."""
+    names = [f"{SCHEMA}.{table.name}" for table in TABLES]
     rows = connection.execute(
-        "select distinct split_part(target, '.', 2) from ops.loads where target like %s order by 1", [f"{SCHEMA}.%"]
+        "select distinct split_part(target, '.', 2) from ops.loads where target = any (%s) order by 1", [names]
     )
-    return [name for name in (str(row[0]) for row in rows) if name.isidentifier()]
+    return [str(row[0]) for row in rows]
