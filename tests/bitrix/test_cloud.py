@@ -213,7 +213,7 @@ def test_edited_and_added_rows_come_and_others_do_not(portal: Portal) -> None:
 
 
 def test_equal_times_at_the_mark_are_read_again(portal: Portal) -> None:
-    """`>=`, not `>`: what is changed in the same second as the last row read is not lost."""
+    """`>=`, not `>`: neither the second of the last row read is lost, nor that at the end of the overlap."""
     source = portal.source()
     columns = source.columns(CONTACTS)
     cards = [row["id"] for row in portal.rows("select ID from b_crm_contact order by ID limit 3")]
@@ -221,7 +221,7 @@ def test_equal_times_at_the_mark_are_read_again(portal: Portal) -> None:
     portal.run(f"update b_crm_contact set DATE_MODIFY = '2026-09-02 10:00:00' where ID = {cards[0]}")
     marks = source.marks(CONTACTS, columns, now=NOW)
     portal.run(f"update b_crm_contact set DATE_MODIFY = '2026-09-02 10:00:00' where ID = {cards[1]}")
-    portal.run(f"update b_crm_contact set DATE_MODIFY = '2026-09-02 08:30:00' where ID = {cards[2]}")
+    portal.run(f"update b_crm_contact set DATE_MODIFY = '2026-09-02 08:00:00' where ID = {cards[2]}")
     found = ids(changes(portal.source(), CONTACTS, columns, marks))
     assert found[:3] == cards
 
