@@ -60,9 +60,10 @@ class Pieces:
             return
 
     def _ends(self, key_range: KeyRange) -> tuple[int, int]:
-        low = min(self._bounds.low, key_range.high or 0) if key_range.low is None else key_range.low
-        high = max(self._bounds.high + 1, low) if key_range.high is None else key_range.high
-        return low, high
+        low, high = key_range.low, key_range.high
+        if low is None:
+            low = self._bounds.low if high is None else min(self._bounds.low, high)
+        return low, max(self._bounds.high + 1, low) if high is None else high
 
 
 @dataclass(slots=True)

@@ -41,6 +41,7 @@ _INTERRUPTED = {"55P03", "40001", "57P05"}
 """Lock timeout; conflict with recovery on a replica; idle session timeout."""
 _REFUSED = {"28P01", "28000", "3D000", "42501"}
 _SERVER_SAID = re.compile(r"db error: (?:ERROR|FATAL): (.*)", re.DOTALL)
+_LOGIN_SIGNS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied for database")
 _SIGNS: dict[Kind, tuple[str, ...]] = {
     "undecodable": ("invalid byte sequence for encoding", "has no equivalent in encoding"),
     "interrupted": ("due to user request", "due to lock timeout", "conflict with recovery"),
@@ -301,7 +302,8 @@ def _kind_of(error: psycopg.Error) -> Kind:
     said = str(error)
     if state in _INTERRUPTED or (state == "57014" and "timeout" not in said):
         return "interrupted"
-    if state in _REFUSED or "password authentication failed" in said or "no pg_hba.conf entry" in said:
+    # A login that fails has no code.
+    if state in _REFUSED or (state is None and any(sign in said for sign in _LOGIN_SIGNS)):
         return "refused"
     if (state or "").startswith(("57P", "08")) or (state is None and isinstance(error, psycopg.OperationalError)):
         return "lost"
