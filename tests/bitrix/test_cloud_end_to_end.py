@@ -235,3 +235,14 @@ def test_the_models_build_on_a_copy_from_the_cloud(from_cloud: Copy, tmp_path: P
     assert run.returncode == 0, run.output[-4000:]
     kinds = from_cloud.rows("select distinct conversion_type from marts.fct_conversions")
     assert {row["conversion_type"] for row in kinds} >= {"lead_created", "deal_won"}
+    # REST does not show the amount in the base currency: it is converted, not zero.
+    worth = from_cloud.rows(
+        "select sum(amount) as amount from marts.fct_conversions where conversion_type = 'deal_won'"
+    )
+    typed = from_cloud.rows(
+        "select sum(round(opportunity * rate.amount / rate.amount_cnt, 2)) as amount from raw_bitrix.b_crm_deal as deal"
+        " join raw_bitrix.b_catalog_currency as rate on rate.currency = deal.currency_id"
+        " where deal._deleted_at is null and stage_semantic_id = 'S' and coalesce(is_recurring, 'N') <> 'Y'"
+    )
+    assert worth == typed
+    assert worth[0]["amount"] > 0

@@ -442,10 +442,18 @@ def _conversions(raw: _Raw, people: _People) -> Iterator[tuple[str, Node | None,
         node = (kind, number)
         return people.find(node) if number and people.knows(node) else None
 
+    rates = {row["currency"]: row["amount"] / row["amount_cnt"] for row in raw.rows("raw_bitrix.b_catalog_currency")}
+
+    def amount(row: Row) -> Decimal:
+        told, typed = row["opportunity_account"], row["opportunity"]
+        if told is None and typed is not None:
+            return (typed * rates[row["currency_id"]]).quantize(Decimal("0.01"))
+        return told or Decimal(0)
+
     for lead in raw.rows("raw_bitrix.b_crm_lead"):
         at = utc(lead["date_create"])
         if at is not None:
-            yield f"lead_created:{lead['id']}", card("lead", lead["id"]), at, lead["opportunity_account"] or Decimal(0)
+            yield f"lead_created:{lead['id']}", card("lead", lead["id"]), at, amount(lead)
     won_at = {}
     for step in sorted(raw.rows("raw_bitrix.b_crm_deal_stage_history"), key=lambda step: step["id"]):
         if step["type_id"] == 3:
@@ -462,7 +470,7 @@ def _conversions(raw: _Raw, people: _People) -> Iterator[tuple[str, Node | None,
         owners += [card("contact", link["contact_id"]) for link in links]
         owners += [card("lead", deal["lead_id"])]
         person = next((owner for owner in owners if owner), None)
-        yield f"deal_won:{deal['id']}", person, at, deal["opportunity_account"] or Decimal(0)
+        yield f"deal_won:{deal['id']}", person, at, amount(deal)
 
 
 def _credits(raw: _Raw, people: _People, clicks: list[Act]) -> dict[str, Credit]:

@@ -22,6 +22,12 @@ stage_changes as (
 
 ),
 
+currencies as (
+
+    select * from {{ ref('stg_bitrix__currencies') }}
+
+),
+
 people_crm_cards as (
 
     select * from {{ ref('int_people_crm_cards') }}
@@ -72,9 +78,12 @@ leads_created as (
         cast(leads.lead_id as bigint) as source_id,
         people_crm_cards.person_id,
         leads.created_at as converted_at,
-        cast(coalesce(leads.amount, 0) as numeric(18, 2)) as amount
+        -- a cloud portal does not show the converted amount
+        cast(coalesce(leads.amount, leads.original_amount * currencies.base_rate, 0) as numeric(18, 2)) as amount
 
     from leads
+    left join currencies
+        on leads.currency = currencies.currency
     left join people_crm_cards
         on leads.lead_id = people_crm_cards.card_id
             and people_crm_cards.card_type = 'lead'
@@ -93,9 +102,12 @@ deals_won as (
             lead_people.person_id
         ) as person_id,
         coalesce(last_wins.changed_at, deals.moved_at, deals.close_date_at) as converted_at,
-        cast(coalesce(deals.amount, 0) as numeric(18, 2)) as amount
+        -- a cloud portal does not show the converted amount
+        cast(coalesce(deals.amount, deals.original_amount * currencies.base_rate, 0) as numeric(18, 2)) as amount
 
     from deals
+    left join currencies
+        on deals.currency = currencies.currency
     left join last_wins
         on deals.deal_id = last_wins.deal_id
             and last_wins.recency = 1

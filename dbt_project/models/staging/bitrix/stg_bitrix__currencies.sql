@@ -10,6 +10,9 @@ renamed as (
         -- ids
         trim(currency) as currency,
 
+        -- numerics
+        amount / nullif(amount_cnt, 0) as base_rate,
+
         -- booleans
         base = 'Y' as is_base
 

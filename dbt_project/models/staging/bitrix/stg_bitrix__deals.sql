@@ -21,9 +21,11 @@ renamed as (
             when 'F' then 'lost'
             else 'unknown'
         end as stage,
+        trim(currency_id) as currency,
 
         -- numerics
         opportunity_account as amount,
+        opportunity as original_amount,
 
         -- booleans
         coalesce(is_recurring, 'N') = 'Y' as is_recurring_template,

@@ -20,9 +20,11 @@ renamed as (
             when 'F' then 'junk'
             else 'unknown'
         end as status,
+        trim(currency_id) as currency,
 
         -- numerics
         opportunity_account as amount,
+        opportunity as original_amount,
 
         -- timestamps
         {{ source_time_to_utc('date_create') }} as created_at,
