@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import time
@@ -76,28 +77,38 @@ class Loading:
         self._process = _context.Process(target=_work, args=(job, theirs), daemon=True)
         self._process.start()
         theirs.close()
+        self.job = job
         self.outcome = Outcome()
+        self.is_over = False
+        self._is_waiting = False
 
     def until(self, stage: str | None, *, seconds: float = 60.0) -> bool:
         """Lets it work until it reaches a stage (it then waits), or ends, or time is over; whether it is there.
 
+        A stage it waits at already is behind it.
+
         Args:
             stage: the end of `table: stage`; None for the process' end.
         """
+        if self.is_over:
+            return stage is None
+        if self._is_waiting:
+            self.go_on()
         deadline = time.monotonic() + seconds
         while self._pipe.poll(max(0.0, deadline - time.monotonic())):
             try:
                 kind, said = self._pipe.recv()
             except EOFError:
                 self._process.join()
-                self.outcome.was_killed = True
-                return False
+                raise AssertionError(f"the load's process died by itself: {self._process.exitcode}") from None
             assert kind != "crash", f"{self.outcome.stages[-3:]}: {said}"
             if kind == "end":
                 self.outcome.error = said
                 self._process.join()
+                self.is_over = True
                 return stage is None
             self.outcome.stages.append(said)
+            self._is_waiting = True
             if stage is not None and said.endswith(stage):
                 return True
             self.go_on()
@@ -109,19 +120,22 @@ class Loading:
 
     def go_on(self) -> None:
         """Past the stage it waits at."""
-        self._pipe.send(None)
+        self._is_waiting = False
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.send(None)
 
     def kill(self) -> Outcome:
         """SIGKILL, and waits for its end."""
         self._process.kill()
         self._process.join()
-        self.outcome.was_killed = True
+        self.outcome.was_killed = self.outcome.was_killed or not self.is_over
+        self.is_over = True
         self._pipe.close()
         return self.outcome
 
     def end(self) -> Outcome:
         """Lets it work to its end."""
-        assert self.until(None, seconds=120) or self.outcome.was_killed, "the load does not come to an end"
+        assert self.until(None, seconds=120), f"it does not come to an end: {self.outcome}"
         self._pipe.close()
         return self.outcome
 
@@ -131,16 +145,12 @@ def run(job: Job) -> Outcome:
     return Loading(job).end()
 
 
-def strike(job: Job, stage: str, blow: Callable[[Loading], object], *, go_on: bool = True) -> Outcome:
+def strike(job: Job, stage: str, blow: Callable[[Loading], object]) -> Outcome:
     """A job that something happens to at a stage; it must get there."""
     loading = Loading(job)
     loading.reach(stage)
     blow(loading)
-    if loading.outcome.was_killed:
-        return loading.outcome
-    if go_on:
-        loading.go_on()
-    return loading.end()
+    return loading.outcome if loading.is_over else loading.end()
 
 
 def _work(job: Job, pipe: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
+import pwd
 import shutil
 import signal
 import socket
@@ -90,6 +90,19 @@ class Servers:
         self.kill_postgres()
         self.postgres.start()
 
+    def free_files(self) -> None:
+        """Lets files grow again after `limit_files`, and starts the server when it has given up."""
+        deadline = time.monotonic() + 60
+        while True:
+            if self.postgres.is_running():
+                limit_files(self.postgres, None)
+            else:
+                self.postgres.start()
+            if answers(self.postgres.dsn()):
+                return
+            assert time.monotonic() < deadline, "PostgreSQL does not come back"
+            time.sleep(0.2)
+
     def kill_postgres(self) -> None:
         """SIGKILL for the server and all its processes, and waits until they are gone."""
         postmaster = _postmaster(self.postgres.data_dir)
@@ -127,7 +140,9 @@ def writing(source_dsn: str, *, seed: int, silent: bool = False, pause: float = 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    assert process.stdout is not None
     try:
+        assert process.stdout.readline() == b"ready\n", "the writer does not begin"
         yield
     finally:
         process.terminate()
@@ -162,12 +177,20 @@ def fill_disk(directory: Path, *, leave_mb: float) -> Path:
 
 def limit_files(server: EmbeddedPostgres, size_mb: int | None) -> None:
     """No file of a running server may grow beyond `size_mb` (None: any size); every write beyond it fails."""
-    size = resource.RLIM_INFINITY if size_mb is None else size_mb * 1024 * 1024
-    postmaster = _postmaster(server.data_dir)
-    for pid in (postmaster, *_children(postmaster)):
-        with contextlib.suppress(ProcessLookupError):
-            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+    size = "unlimited" if size_mb is None else str(size_mb * 1024 * 1024)
+    with contextlib.suppress(FileNotFoundError):
+        postmaster = _postmaster(server.data_dir)
+        account = pwd.getpwnam(server.data_dir.owner())
+        for pid in (postmaster, *_children(postmaster)):
+            # As the server's own user: root may lack the capability to do it for others. It may have ended meanwhile.
+            subprocess.run(
+                ["prlimit", f"--pid={pid}", f"--fsize={size}:"],
+                check=False,
+                capture_output=True,
+                user=account.pw_uid,
+                group=account.pw_gid,
+                extra_groups=[] if os.geteuid() == 0 else None,
+            )
 
 
 def through(dsn: str, port: int) -> str:

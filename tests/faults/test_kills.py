@@ -20,7 +20,6 @@ def test_a_first_copy_killed_at_a_stage_goes_on(fresh: MakeScene, stage: str) ->
     loading = Loading(scene.job("load"))
     for _ in range(0 if stage in ONCE_A_RUN else 2):
         loading.reach(f"recipients: {stage}")
-        loading.go_on()
     loading.reach(f"recipients: {stage}")
     scene.change(1)
     loading.kill()

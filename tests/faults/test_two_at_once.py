@@ -22,7 +22,6 @@ def test_a_second_load_of_a_table_waits_for_the_first(copied: MakeScene, second:
     ahead, behind = next(pair for pair in pairs if pair[0].until(f"deals: {stage}", seconds=0.2))
     assert not behind.until("merged", seconds=0.3)
     assert not behind.outcome.stages
-    ahead.go_on()
     assert ahead.end().is_well
     assert behind.end().is_well
     scene.must_recover()
@@ -35,9 +34,7 @@ def test_two_loads_without_a_lock_disturb_each_other(copied: MakeScene) -> None:
     loads = [Loading(scene.job("load", run_id=name, broken=("no lock",))) for name in ("first", "second")]
     loads[0].reach("deals: before commit")
     loads[1].reach("deals: rows landing")
-    loads[1].go_on()
     assert not loads[1].until("deals: merged", seconds=0.3), "the second load writes the rows of the first again"
-    loads[0].go_on()
     outcomes = [loading.end() for loading in loads]
     assert not all(outcome.is_well for outcome in outcomes) or not scene.check().is_clean
 

@@ -2,8 +2,8 @@
 
     python -m tests.faults.writer --seed 7 [--silent] [--pause 0.01]        # the DSN comes in by LETTERTRAIL_FAULTS_DSN
 
-It ends at SIGTERM or when its standard input closes, with every open transaction decided, and prints what it did as
-one line of JSON. A server that goes away is waited for: shops do not stop writing because a copy is running.
+It prints `ready` when it begins. It ends at SIGTERM or when its standard input closes, with every open transaction
+decided, and prints what it did as one line of JSON. A server that goes away is waited for: shops do not stop writing because a copy is running.
 """
 
 from __future__ import annotations
@@ -237,6 +237,8 @@ def main(arguments: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     writer = Writer(os.environ[DSN_VARIABLE], seed=options.seed, silent=options.silent)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     while not stopped:
         writer.step()
         # Standard input becomes readable when whoever started us is gone.
