@@ -39,7 +39,10 @@ class Raw:
         """The same with the target."""
         columns = tuple(Column(name, "", "", "text", kind) for name, kind in types.items())
         with self.connection.transaction():
-            return ensure_target(self.connection, self.entry, columns, at=at)
+            target, notices = ensure_target(self.connection, self.entry, columns, at=at)
+            # What a load does once it has told them.
+            self.connection.execute("delete from ops.untold_notices")
+            return target, notices
 
     def run(self, statement: str) -> None:
         self.connection.execute(statement)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
 from tests.source_site import NOW, PgSite, Site
 from tests.warehouse.conftest import Warehouse
 from tests.warehouse.real_tables import CATALOG, make, quoted
 
 from lettertrail.clock import fixed_clock
+from lettertrail.warehouse import deliver
 from lettertrail.warehouse.freshness import read_freshness
 from lettertrail.warehouse.verify import verify_table
 
@@ -157,3 +159,24 @@ def test_a_type_that_changed_is_copied_anew_beside_the_old_values(each_site: Sit
     again = warehouse.load(each_site, entry)
     assert (again.notices, again.updated) == ((), 0)
     assert verify_table(each_site.source, entry, warehouse.dsn, run_id="n", clock=fixed_clock(NOW)).differing == 0
+
+
+def test_what_was_found_is_told_even_if_the_first_to_find_it_dies(
+    site: Site, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a load that never commits and by a comparison that loads nothing: told by the next load, once."""
+    make(site, "b_sender_list")
+    entry = CATALOG["b_sender_list"]
+    site.run("insert into b_sender_list (id, name) values (1, 'a')")
+    warehouse.load(site, entry)
+    site.run("alter table b_sender_list add colour varchar(10) default 'red'")
+    with monkeypatch.context() as patch:
+        patch.setattr(deliver, "record", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            warehouse.load(site, entry)
+    verify_table(site.source, entry, warehouse.dsn, run_id="night", clock=fixed_clock(NOW))
+    added = "column colour text is new in the source; added"
+    assert warehouse.load(site, entry).notices[0] == added
+    assert warehouse.load(site, entry).notices == ()
+    assert warehouse.rows(f"select count(*) from ops.loads where notices @> '[\"{added}\"]'") == [(1,)]
+    assert warehouse.rows("select count(*) from ops.untold_notices") == [(0,)]

@@ -86,7 +86,7 @@ def record(session: Session, load: Load, counts: Counts, *, finished_at: datetim
     values = (
         load.load_id, load.run_id, load.target, load.strategy, load.cursor_from, load.cursor_to,
         counts.read, counts.inserted, counts.updated, counts.unchanged, counts.quarantined, counts.deleted,
-        load.started_at, finished_at, json.dumps(load.notices),
+        load.started_at, finished_at, json.dumps(list(dict.fromkeys(load.notices))),
     )  # fmt: skip
     session.run(
         sql.SQL(
@@ -94,6 +94,12 @@ def record(session: Session, load: Load, counts: Counts, *, finished_at: datetim
             " updated, unchanged, quarantined, deleted, started_at, finished_at, notices) values ({})"
         ).format(literals(values))
     )
+    if load.notices:
+        session.run(
+            sql.SQL("delete from ops.untold_notices where target = {} and notice in ({})").format(
+                sql.Literal(load.target), literals(load.notices)
+            )
+        )
     if load.state is not None:
         session.run(
             sql.SQL(

@@ -36,6 +36,7 @@ grant usage on schema ops to lettertrail_loader;
 grant select, insert on ops.loads, ops.quarantine, ops.verifications, ops.quality_checks to lettertrail_loader;
 grant select, insert, update on ops.cursors, ops.copies, ops.copy_ranges to lettertrail_loader;
 grant select, insert, update on ops.table_freshness to lettertrail_loader;
+grant select, insert, delete on ops.untold_notices to lettertrail_loader;
 -- a load takes its number first: its rows carry it
 grant usage on sequence ops.loads_load_id_seq to lettertrail_loader;
 grant select on ops.migrations, ops.table_status to lettertrail_loader;

@@ -1,6 +1,7 @@
 """The raw table a source table is copied into: made, widened, never narrowed; nothing in it is dropped.
 
-What was said about a column is kept as the column's comment, so it is said once and not with every load.
+What was said about a column is kept as the column's comment, so it is said once and not with every load; until a load
+that tells it is committed, it waits in ops.untold_notices.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def signature(columns: Sequence[Column]) -> str:
 def ensure_target(
     connection: Connection, entry: TableEntry, columns: tuple[Column, ...], *, at: datetime
 ) -> tuple[Target, list[str]]:
-    """Makes the raw table, or lets it follow the source's columns; returns it with what a person should know.
+    """Makes the raw table, or lets it follow the source's columns; returns it with what no load has told yet.
 
     A new column is added. One whose type grew is widened in place; when a view stands on it, or its old values do not
     fit the new type, it moves aside under `<name>__until_<yyyymmdd>` and a new one takes its name, which the next
@@ -97,8 +98,8 @@ def ensure_target(
         for name in sorted(set(held) - {column.name for column in columns} - set(OUR_COLUMNS)):
             notices += table.keep(name)
     after = _held_columns(connection, entry.name) if notices else held
-    types = {name: column.type for name, column in after.items()}
-    return Target(SCHEMA, entry.name, entry.key, columns, types), notices
+    target = Target(SCHEMA, entry.name, entry.key, columns, {name: column.type for name, column in after.items()})
+    return target, _untold(connection, target.name, notices, at)
 
 
 def ensure_missing(connection: Connection, entry: TableEntry, *, at: datetime) -> list[str]:
@@ -132,7 +133,8 @@ class _Table:
         """Adds, widens or replaces the column."""
         held = self.held.get(column.name)
         if held is None:
-            self._alter("add column {} {}", sql.Identifier(column.name), sql.SQL(column.pg_type))
+            # Another worker may have been quicker.
+            self._alter("add column if not exists {} {}", sql.Identifier(column.name), sql.SQL(column.pg_type))
             return [f"column {column.name} {column.pg_type} is new in the source; added"]
         notices = []
         if held.comment.startswith((_GONE, _ERASED)):
@@ -215,6 +217,19 @@ class _Table:
     def _run(self, statement: str, *parts: sql.Composable, **named: sql.Composable) -> None:
         table = sql.Identifier(SCHEMA, self.entry.name)
         self.connection.execute(sql.SQL(statement).format(*parts, table=table, **named))
+
+
+def _untold(connection: Connection, target: str, notices: Sequence[str], at: datetime) -> list[str]:
+    """These notices behind those that a load which never was committed should have told; `ledger.record` tells them."""
+    before: list[tuple[str]] = connection.execute(
+        "select notice from ops.untold_notices where target = %s order by noticed_at, notice", [target]
+    ).fetchall()
+    if notices:
+        connection.cursor().executemany(
+            "insert into ops.untold_notices (target, notice, noticed_at) values (%s, %s, %s) on conflict do nothing",
+            [(target, notice, at) for notice in notices],
+        )
+    return list(dict.fromkeys([*(notice for (notice,) in before), *notices]))
 
 
 def _held_columns(connection: Connection, table: str) -> dict[str, _Held]:
