@@ -124,16 +124,19 @@ def test_one_list_serves_all_its_tables(portal: Portal) -> None:
 
 
 def test_a_custom_field_appears_by_itself(mariadb: MariaDb, bitrix_site_small: Site, tmp_path: Path) -> None:
-    """Made the day before, with a value on one deal."""
+    """Made the day before, with a value on one deal; one that is called like a secret does not."""
     with running(cloned(mariadb.dsn, bitrix_site_small.owner_dsn), tmp_path) as changed:
         deal = changed.one("select min(ID) from b_crm_deal")
         changed.call("crm.deal.userfield.add", fields={"FIELD_NAME": "NPS", "USER_TYPE_ID": "integer"})
-        changed.call("crm.deal.update", id=deal, fields={"UF_CRM_NPS": 9})
+        changed.call("crm.deal.userfield.add", fields={"FIELD_NAME": "API_TOKEN", "USER_TYPE_ID": "string"})
+        changed.call("crm.deal.update", id=deal, fields={"UF_CRM_NPS": 9, "UF_CRM_API_TOKEN": "t0ken"})
         source = changed.source()
         assert {"uf_crm_nps": "integer"}.items() <= {
             column.name: column.pg_type for column in source.columns(ENTRIES["b_uts_crm_deal"])
         }.items()
-        found = {row["value_id"]: row["uf_crm_nps"] for row in read(source, ENTRIES["b_uts_crm_deal"])}
+        rows = read(source, ENTRIES["b_uts_crm_deal"])
+        assert "t0ken" not in str(rows)
+        found = {row["value_id"]: row["uf_crm_nps"] for row in rows}
         assert {card: value for card, value in found.items() if value is not None} == {deal: 9}
 
 
