@@ -140,7 +140,8 @@ def test_columns_that_change_meanwhile_make_a_new_plan(letters: Site, warehouse:
     copy_range(letters.source, append, warehouse.dsn, tasks[0].key_range, **RUN)
     letters.run("alter table letters add colour varchar(9) default 'red'")
     late = copy_range(letters.source, append, warehouse.dsn, tasks[1].key_range, **RUN)
-    assert (late.read, late.notices) == (0, ("the columns changed since this was planned; the next load plans anew",))
+    assert late.read == 0
+    assert late.notices[-1] == "the columns changed since this was planned; the next load plans anew"
     warehouse.load(letters, append, chunk_rows=500)
     assert warehouse.rows("select distinct colour from raw_bitrix.letters") == [("red",)]
     assert warehouse.rows("select outcome from ops.copies order by copy_id") == [("abandoned",), ("finished",)]

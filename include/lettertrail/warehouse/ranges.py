@@ -64,7 +64,6 @@ class Copy:
     high: int | None
     marks: dict[str, Mark]
     was_empty: bool
-    notices: list[str]
 
 
 def plan_copies(
@@ -135,7 +134,7 @@ def plan_copy(
             parts = cut(source, entry, run.columns, range_rows=range_rows)
             if is_large_only and len(parts) == 1:
                 return []
-            copy = write_plan(run, "first_copy", parts, marks=marks, notices=run.notices)
+            copy = write_plan(run, "first_copy", parts, marks=marks)
         return pending(run.connection, copy, entry)
 
 
@@ -160,7 +159,6 @@ def copy_range(
         source, entry, warehouse_dsn, columns,
         run_id=run_id, clock=clock, purpose="copy", is_shared=True, on_stage=on_stage,
     ) as run:  # fmt: skip
-        run.notices.clear()
         copy = open_copy(run.connection, run.target.name, "first_copy")
         if copy is None:
             run.notices.append("nothing to copy: the copy is finished")
@@ -172,8 +170,6 @@ def copy_range(
         task = next((task for task in every if task.key_range == key_range), None)
         if task is None:
             raise ContractError(f"{run.target.name}: {key_range} is no range of its copy")
-        if task.number == 1:
-            run.notices += copy.notices
         copy_one(run, copy, task)
         result = run.result()
     log.info("%s: range %s of %s, %s rows in %.1f s", entry.name, task.number, task.of, result.read, result.seconds)
@@ -208,7 +204,6 @@ def copy_all(run: Run, *, range_rows: int = RANGE_ROWS) -> None:
     else:
         tasks = pending(run.connection, copy, run.entry)
         done = len(_tasks(run.connection, copy, run.entry)) - len(tasks)
-        run.notices += copy.notices if tasks and tasks[0].number == 1 else []
         run.notices.append(f"first copy goes on: {done} of {done + len(tasks)} ranges are done")
     run.on_stage("planned")
     for task in tasks:
@@ -236,13 +231,8 @@ def write_plan(
     *,
     marks: dict[str, Mark],
     within: KeyRange | None = None,
-    notices: Sequence[str] = (),
 ) -> Copy:
-    """Writes a plan, in place of one that is open; `parts` are ranges and the rows to expect in each.
-
-    Args:
-        notices: what is left to be told by whoever loads the first range.
-    """
+    """Writes a plan, in place of one that is open; `parts` are ranges and the rows to expect in each."""
     within = within or KeyRange()
     name, columns = run.target.name, signature(run.target.columns)
     with run.connection.transaction():
@@ -255,8 +245,8 @@ def write_plan(
             sql.SQL("select not exists (select from {})").format(run.target.relation)
         ).fetchall()
         ((copy_id,),) = run.connection.execute(
-            "insert into ops.copies (target, kind, run_id, columns, low, high, marks, was_empty, notices, planned_at)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning copy_id",
+            "insert into ops.copies (target, kind, run_id, columns, low, high, marks, was_empty, planned_at)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) returning copy_id",
             [
                 name,
                 kind,
@@ -266,7 +256,6 @@ def write_plan(
                 within.high,
                 json.dumps(marks),
                 was_empty,
-                json.dumps(list(notices)),
                 run.started_at,
             ],
         ).fetchall()
@@ -279,13 +268,13 @@ def write_plan(
                     for number, (part, rows) in enumerate(parts, start=1)
                 ],
             )
-    return Copy(copy_id, kind, columns, within.low, within.high, marks, was_empty, list(notices))
+    return Copy(copy_id, kind, columns, within.low, within.high, marks, was_empty)
 
 
 def open_copy(connection: Connection, target: str, kind: str) -> Copy | None:
     """The copy of a table that is not finished."""
     row = connection.execute(
-        "select copy_id, kind, columns, low, high, marks, was_empty, notices from ops.copies"
+        "select copy_id, kind, columns, low, high, marks, was_empty from ops.copies"
         " where target = %s and kind = %s and outcome is null",
         [target, kind],
     ).fetchone()

@@ -10,7 +10,6 @@ create table ops.copies (
     high         bigint,
     marks        jsonb not null default '{}'::jsonb,
     was_empty    boolean not null,
-    notices      jsonb not null default '[]'::jsonb,
     planned_at   timestamptz not null,
     outcome      text check (outcome in ('finished', 'abandoned')),
     finished_at  timestamptz,
@@ -22,7 +21,6 @@ comment on table ops.copies is 'One row per complete reading of a table, or of a
 comment on column ops.copies.columns is 'Signature of the column list; when it changes the copy is abandoned and planned anew.';
 comment on column ops.copies.marks is 'Watermarks from before the first range was read; ops.cursors gets them when all ranges are done.';
 comment on column ops.copies.was_empty is 'Whether the raw table held nothing when the copy was planned.';
-comment on column ops.copies.notices is 'What was found about the table when it was planned; the load of the first range repeats it.';
 comment on column ops.copies.outcome is 'Null while ranges are missing.';
 
 create table ops.copy_ranges (
