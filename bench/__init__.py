@@ -1,0 +1,1 @@
+"""Side-by-side measurements against named peers; never part of the tests."""
