@@ -330,7 +330,9 @@ def mysql_column(
         name=name.lower(),
         source=source,
         select=select,
-        digest="|".join([*terms, chained, "crc" if chains_crc else "md5"]),
+        digest=_fingerprint(
+            *_hashed(source, kind, is_nullable=True, chains_crc=chains_crc, is_foreign=is_foreign), chains_crc
+        ),
         wire_type=wire_type,
         pg_type=pg_type,
         is_date=kind in {"date", "datetime", "timestamp"},
@@ -407,6 +409,11 @@ def _hashed(
         return (unless_null(f"length({value})"),), unless_null(value)
     # A concatenation longer than max_allowed_packet is NULL; large values go in by their own hash.
     return (unless_null(f"md5({value})"),), ""
+
+
+def _fingerprint(terms: Sequence[str], chained: str, chains_crc: bool) -> str:
+    """The same for a column that may be NULL and one that may not: the hashes of its values are."""
+    return "|".join([*terms, chained, "crc" if chains_crc else "md5"])
 
 
 def _md5_number(text: str) -> str:
