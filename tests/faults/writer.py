@@ -3,7 +3,8 @@
     python -m tests.faults.writer --seed 7 [--silent] [--pause 0.01]        # the DSN comes in by LETTERTRAIL_FAULTS_DSN
 
 It prints `ready` when it begins. It ends at SIGTERM or when its standard input closes, with every open transaction
-decided, and prints what it did as one line of JSON. A server that goes away is waited for: shops do not stop writing because a copy is running.
+decided, and prints what it did as one line of JSON. A server that goes away is waited for: shops do not stop writing
+because a copy is running.
 """
 
 from __future__ import annotations

@@ -123,11 +123,19 @@ class SqlSource:
         return found
 
     def bounds(self, entry: TableEntry) -> Bounds | None:
-        """The extent of `entry.range_by`; None for an empty table or one without such a column."""
+        """The extent of `entry.range_by`; None for an empty table or one without such a column.
+
+        Raises:
+            ContractError: the column holds values from 2^63 on.
+        """
         if entry.range_by is None:
             return None
         ((low, high),) = self._connections.rows(self._statements.bounds(entry), tables=[entry.name])
-        return None if low is None else Bounds(int(low), int(high))
+        if low is None:
+            return None
+        if int(high) >= 2**63:
+            raise ContractError(f"table {entry.name}: {entry.range_by} goes beyond 2^63; copy it without range_by")
+        return Bounds(int(low), int(high))
 
     def count(self, entry: TableEntry) -> int:
         """The table's number of rows."""

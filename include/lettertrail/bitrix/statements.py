@@ -32,10 +32,10 @@ class Statements:
     timezone: ZoneInfo
 
     def bounds(self, entry: TableEntry) -> str:
-        """Smallest and largest value of `range_by`."""
+        """Smallest and largest value of `range_by`, as text: an unsigned one may be no signed number."""
         column = self._range_column(entry)
-        number = self.dialect.number
-        return f"select {number(f'min({column})')}, {number(f'max({column})')} from {self._table(entry)}"
+        text = self.dialect.text
+        return f"select {text(f'min({column})')}, {text(f'max({column})')} from {self._table(entry)}"
 
     def next_key(self, entry: TableEntry, low: int) -> str:
         """The smallest value of `range_by` from `low` on."""
