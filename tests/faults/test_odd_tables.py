@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from tests.faults.checker import Table, check
 from tests.source_site import EntryMaker, Site
 
 from lettertrail.clock import fixed_clock
-from lettertrail.errors import ContractError
+from lettertrail.errors import ContractError, SourceError
 from lettertrail.warehouse import deliver, landing
 from lettertrail.warehouse.load import load_table
 from lettertrail.warehouse.reload import reload_table
@@ -164,6 +165,41 @@ def test_a_table_that_is_truncated_while_it_is_copied(
     copying.load()
     copying.verify()
     copying.must_be_right()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "add colour varchar(10) default 'red'",
+        "drop column word",
+        "modify word varchar(5)",
+        "modify word text character set utf8mb4",
+        "change word name varchar(20)",
+        "modify id bigint unsigned not null auto_increment",
+    ],
+)
+def test_columns_that_change_while_a_table_is_copied(
+    site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int, change: str
+) -> None:
+    """Between two ranges: the load fails or ends well, and the next one copies what there is now."""
+    site.run(
+        "create table edge (id int primary key auto_increment, word varchar(20))",
+        "insert into edge (word) select concat('w', seq) from seq_1_to_20",
+    )
+    copying = Copying(site, warehouse_dsn, entry("edge", "append", tail=2))
+    done: list[str] = []
+
+    def on_stage(name: str) -> None:
+        if name == "committed" and not done:
+            done.append(name)
+            site.run(f"alter table edge {change}")
+
+    with contextlib.suppress(SourceError, ContractError):
+        copying.load(on_stage=on_stage)
+    assert done
+    copying.load()
+    copying.must_be_right()
+    assert copying.verify().proven_at
 
 
 def test_a_range_column_with_nulls(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int) -> None:

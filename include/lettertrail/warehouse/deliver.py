@@ -43,6 +43,8 @@ class Delivery:
     """How many rows to prepare for; None: look at the first ones."""
     is_fresh: bool = False
     """The raw table is known to hold nothing of `scope`."""
+    rewrites: bool = False
+    """See `Merge.rewrites`."""
     claim: Callable[[Session], bool] = lambda _: True
     """Called first in the transaction; False when somebody else has done the work."""
     settle: Callable[[Session, int, sql.Composable | None], None] = lambda *_: None
@@ -112,7 +114,7 @@ def _store(
     elif batches is not None:
         landing = land(session, target, batches, cleaner)
         work.on_stage("rows landed")
-        merge = Merge(session, target, landing, load_id, at, work.timezone)
+        merge = Merge(session, target, landing, load_id, at, work.timezone, work.rewrites)
         counts = merge.run(read=cleaner.rows, scope=work.scope, spared=unreadable_keys(arriving.unreadable))
         unparsed = merge.stored(unparsed)
         work.on_stage("merged")

@@ -103,6 +103,7 @@ class Run:
             scope=None if ranges is None else Scope(self.entry.range_by, tuple(ranges)),
             expected_rows=expected_rows,
             is_fresh=is_fresh,
+            rewrites=strategy == "first_copy",
             claim=claim,
             settle=settle,
             on_stage=self.on_stage,
