@@ -56,6 +56,8 @@ class Dialect(ABC):
     """How the bytes that `Column.raw` yields are text."""
     refused_hint: str
     """What to do when the account may not read something."""
+    join_in_order = "join"
+    """Joins a large table to a few keys, beginning with the keys."""
 
     @abstractmethod
     def open(self, *, statement_seconds: int) -> Session:

@@ -92,7 +92,7 @@ class Statements:
         on = " and ".join(f"t.{quote(key)} = changed.{quote(key)}" for key in entry.key)
         return (
             f"select {self._select(columns, raw=raw)} from ({' union '.join(arms)}) as changed"
-            f" join {self._table(entry)} on {on}{_limit(most)}"
+            f" {self.dialect.join_in_order} {self._table(entry)} on {on}{_limit(most)}"
         )
 
     def digests(

@@ -13,7 +13,7 @@ from lettertrail.warehouse.clean import Cleaner
 from lettertrail.warehouse.session import BulkSession, RowSession, Session
 from lettertrail.warehouse.target import Target
 
-SMALL_ROWS = 10_000
+SMALL_ROWS = 20_000
 """More rows than this are worth opening a bulk connection for."""
 _ANALYZE_FROM = 2_000
 """Below this many rows the planner's guess about a new table is good enough."""

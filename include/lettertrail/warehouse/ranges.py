@@ -29,8 +29,8 @@ from lettertrail.warehouse.target import SCHEMA, signature
 
 log = logging.getLogger(__name__)
 
-RANGE_ROWS = 250_000
-"""Rows of one range: a second of work to lose, and a bounded transaction."""
+RANGE_ROWS = 500_000
+"""Rows of one range: two seconds of work to lose, and few enough starts and commits not to be noticed."""
 _FEW_ROWS = 1_000
 _FINER = 32
 _CROWDED = 4
