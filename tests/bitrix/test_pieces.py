@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -128,6 +129,37 @@ def test_a_table_with_gaps_and_crowds_is_read_once(site: Site, entry: EntryMaker
     assert sorted(found) == [number for (number,) in site.rows("select id from t order by id")]
     assert max(sizes) <= 100
     assert len(statements) < 80
+
+
+@pytest.mark.parametrize("server", ["site", "pg_site"])
+def test_large_rows_are_read_few_at_a_time(
+    request: pytest.FixtureRequest, server: str, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand letters with their pictures would be a gigabyte."""
+    monkeypatch.setattr(sql, "PIECE_BYTES", 2**20)
+    one: Site = request.getfixturevalue(server)
+    kind, series = ("longtext", "seq_1_to_64") if server == "site" else ("text", "generate_series(1, 64) as seq")
+    one.run(
+        f"create table t (id int primary key, at timestamp, body {kind})",
+        "create index on_at on t (at)",
+        f"insert into t select seq, '2026-10-01', repeat('x', 100000) from {series}",
+        "alter table t alter body set storage external" if server == "pg_site" else "do 0",
+    )
+    if server == "pg_site":
+        one.run("update t set body = body || 'x'")
+        with psycopg.connect(one.dsn, autocommit=True) as connection:
+            connection.execute("vacuum full analyze t")
+    else:
+        one.rows("analyze table t")
+    table = entry("t", "modified", cursor="at")
+    columns = one.source.columns(table)
+    for rows in (
+        one.source.read_ranges(table, columns, [KeyRange()]),
+        one.source.read_changes(table, columns, {"cursor": None}, now=NOW),
+    ):
+        sizes = [(batch.num_rows, batch.nbytes) for batch in rows]
+        assert sum(rows for rows, _ in sizes) == 64
+        assert max(size for _, size in sizes) < 4 * 2**20
 
 
 def test_many_rows_of_one_key_are_read_at_once(site: Site, entry: EntryMaker, statements: list[str]) -> None:

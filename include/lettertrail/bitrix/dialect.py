@@ -85,6 +85,10 @@ class Dialect(ABC):
             ConfigurationError: it is there, and the account may read none of them.
         """
 
+    @abstractmethod
+    def row_bytes(self, table: str) -> str:
+        """A statement for about how many bytes a row of the table takes; NULL when nobody has counted."""
+
     # --- expressions ---
 
     @abstractmethod

@@ -197,6 +197,12 @@ class MySql(Dialect):
             for name, data_type, column_type, precision, scale, nullable, extra, charset, is_indexed in rows
         ]
 
+    def row_bytes(self, table: str) -> str:
+        return (
+            "select nullif(avg_row_length, 0) from information_schema.tables"
+            f" where table_schema = database() and table_name = '{table}'"
+        )
+
     # --- expressions ---
 
     def quote(self, name: str) -> str:

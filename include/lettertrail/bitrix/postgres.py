@@ -145,6 +145,12 @@ class Postgres(Dialect):
             for name, kind, precision, scale, nullable, indexed in rows
         ]
 
+    def row_bytes(self, table: str) -> str:
+        return (
+            "select case when reltuples > 0 then (pg_table_size(oid) / reltuples)::bigint end from pg_class"
+            f" where oid = to_regclass(format('%I.%I', current_schema(), '{table}'))"
+        )
+
     # --- expressions ---
 
     def quote(self, name: str) -> str:

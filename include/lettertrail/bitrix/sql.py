@@ -289,7 +289,7 @@ class SqlSource:
         if pieces is None:
             yield fetch(ranges, None)
             return
-        pace = Pace(FIRST_KEYS)
+        pace = Pace(min(FIRST_KEYS, max(1, PIECE_BYTES // self._row_bytes(read.entry))))
         while pieces:
             some = pieces.take(pace.width)
             table = fetch(some, None if pace.width == 1 else MOST_ROWS + 1)
@@ -306,8 +306,9 @@ class SqlSource:
     def _at_once_or_in_pieces(self, read: _Read, fetch: _Fetch) -> Iterator[pa.Table]:
         """One statement for the few rows that usually changed; a change of everything is cut like a table."""
         everything = [KeyRange()]
-        table = fetch(everything, PIECE_ROWS + 1)
-        if table.num_rows <= PIECE_ROWS:
+        most = min(PIECE_ROWS, max(1, PIECE_BYTES // self._row_bytes(read.entry)))
+        table = fetch(everything, most + 1)
+        if table.num_rows <= most:
             yield table
         else:
             yield from self._in_pieces(read, everything, fetch)
@@ -318,6 +319,11 @@ class SqlSource:
             return None
         bounds = self.bounds(entry)
         return None if bounds is None else Pieces(ranges, bounds)
+
+    def _row_bytes(self, entry: TableEntry) -> int:
+        """About; letters and their fields are a thousand times as large as their clicks."""
+        found = self._connections.rows(self._dialect.row_bytes(checked_table(entry.name)))
+        return max(1, int(found[0][0])) if found and found[0][0] is not None else 1
 
     def _highest_id(self, table: str, column: str) -> Mark:
         ((mark,),) = self._connections.rows(self._statements.highest(table, column), tables=[table])
