@@ -44,15 +44,7 @@ bench: ## Measure the copy beside its peers (ROWS="5000000 20000000"; takes long
 env: ## Write .env for docker compose, with random secrets; pushes stay dry runs
 	@python3 scripts/make-env
 
-sample-soak: ## Kill, cut and fill up what copies, at random, and count what was lost (MINUTES=30 SOAK_SEED=1)
-	@scripts/bootstrap dev
-	@$(PY) -m tests.faults.soak --minutes $(MINUTES) --seed $(SOAK_SEED)
-
-bench: ## Measure the copy beside its peers (ROWS="5000000 20000000"; takes long, wants a quiet machine)
-	@scripts/bootstrap dev
-	@$(PY) -m bench.extract --rows $(ROWS)
-
-env: ## Write .env for docker compose with the sample site
+sample-env: ## Write .env for docker compose with the sample site
 	@python3 scripts/make-env sample
 
 lint: ## Check style and types
