@@ -5,6 +5,7 @@ Source: https://www.php.net/manual/en/function.serialize.php ; string lengths co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,6 +71,6 @@ def _array(items: Sequence[tuple[object, object]]) -> str:
 
 def _php_key(key: int | str) -> int | str:
     # PHP turns "7" into 7 as an array key, but leaves "07" and "-0" alone.
-    if isinstance(key, str) and (key == "0" or key.removeprefix("-").isdigit()) and str(int(key)) == key:
+    if isinstance(key, str) and re.fullmatch(r"0|-?[1-9][0-9]*", key):
         return int(key)
     return key
