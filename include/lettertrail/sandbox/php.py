@@ -70,7 +70,7 @@ def _array(items: Sequence[tuple[object, object]]) -> str:
 
 
 def _php_key(key: int | str) -> int | str:
-    # PHP turns "7" into 7 as an array key, but leaves "07" and "-0" alone.
-    if isinstance(key, str) and re.fullmatch(r"0|-?[1-9][0-9]*", key):
+    # PHP turns "7" into 7 as an array key, but leaves "07", "-0" and what does not fit 64 bits alone.
+    if isinstance(key, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,18}", key) and abs(int(key)) < 2**63:
         return int(key)
     return key
