@@ -6,9 +6,12 @@ from typing import Any
 
 import psycopg
 
-from lettertrail.errors import ConfigurationError
+from lettertrail.errors import ConfigurationError, WarehouseError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+_REFUSALS = ("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "not permitted")
+"""What PostgreSQL says when trying again cannot help."""
 
 
 def connect(
@@ -29,7 +32,8 @@ def connect(
         purpose: shows up in `pg_stat_activity.application_name` as `lettertrail: <purpose>`.
 
     Raises:
-        ConfigurationError: when the server cannot be reached or refuses the login; without the DSN.
+        ConfigurationError: the server refuses the login, or the DSN is none; without the DSN.
+        WarehouseError: the server cannot be reached, or takes nobody now: it starts, recovers, stops or is full.
     """
     options = (
         f"-c statement_timeout={statement_timeout_seconds}s -c lock_timeout={lock_timeout_seconds}s "
@@ -44,7 +48,10 @@ def connect(
             options=options,
         )
     except psycopg.OperationalError as error:
-        # The message names host, port, user and database; psycopg leaves the password out of it.
-        raise ConfigurationError(f"connection `warehouse` cannot be opened: {error}") from None
+        # The message names host, port, user and database; psycopg leaves the password out of it. It is all there is:
+        # a connection that was never made has no SQLSTATE.
+        is_refused = any(words in str(error) for words in _REFUSALS)
+        kind = ConfigurationError if is_refused else WarehouseError
+        raise kind(f"connection `warehouse` cannot be opened: {error}") from None
     except psycopg.ProgrammingError:
         raise ConfigurationError("connection `warehouse` is no valid libpq URI") from None
