@@ -18,8 +18,7 @@ from lettertrail.bitrix.catalog import TableEntry
 from lettertrail.bitrix.port import Rows, Source
 from lettertrail.clock import system_clock
 from lettertrail.errors import SourceError
-from lettertrail.warehouse import load, ranges, run
-from lettertrail.warehouse.session import BulkSession, RowSession, Writer
+from lettertrail.warehouse import deliver, load, ranges, run
 
 VARIANTS = {
     "cursor first": "the cursor moves in a transaction of its own, before the rows are there",
@@ -81,22 +80,18 @@ class Broken:
         )
 
     def _remember_sessions(self) -> None:
-        real = Writer.transaction
+        real = deliver.transaction
 
         @contextmanager
-        def transaction(writer: Writer, *, bulk: bool) -> Iterator[Any]:
-            with real(writer, bulk=bulk) as session:
+        def transaction(connection: Any) -> Iterator[Any]:
+            with real(connection) as session:
                 self._sessions.append(session)
                 yield session
 
-        Writer.transaction = transaction  # type: ignore[assignment,method-assign]
+        deliver.transaction = transaction  # type: ignore[assignment]
 
     def _commit(self) -> None:
-        session = self._sessions[-1]
-        if isinstance(session, BulkSession):
-            session.commit()
-        elif isinstance(session, RowSession):
-            session.connection.execute("commit")
+        self._sessions[-1].connection.execute("commit")
 
     def _range_first(self) -> None:
         _no_key_comparison()

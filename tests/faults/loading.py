@@ -22,7 +22,6 @@ from lettertrail.bitrix.port import Source
 from lettertrail.bitrix.sql import SqlSource
 from lettertrail.clock import system_clock
 from lettertrail.errors import LetterTrailError
-from lettertrail.warehouse import deliver, landing
 from lettertrail.warehouse.ledger import check_balance
 from lettertrail.warehouse.load import load_table
 from lettertrail.warehouse.ranges import copy_range, finish_copy, plan_copy
@@ -33,12 +32,10 @@ Action = Literal["load", "verify", "reload", "copy"]
 ALL = tuple(table.name for table in TABLES)
 RANGE_ROWS = 700
 """Small, so that a first copy has several ranges."""
-SMALL_ROWS = 300
-"""Small, so that both ways into PostgreSQL are taken."""
 
 _context = multiprocessing.get_context("forkserver")
 # Everything slow to import, once, in the process the loads are forked from.
-set_forkserver_preload(["tests.faults.loading", "connectorx", "adbc_driver_postgresql.dbapi"])
+set_forkserver_preload(["tests.faults.loading", "connectorx"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +152,6 @@ def strike(job: Job, stage: str, blow: Callable[[Loading], object]) -> Outcome:
 
 def _work(job: Job, pipe: Connection) -> None:
     logging.disable(logging.CRITICAL)
-    landing.SMALL_ROWS = deliver.SMALL_ROWS = SMALL_ROWS
     broken = Broken(job.broken, job.warehouse_dsn)
     broken.switch_off()
     try:

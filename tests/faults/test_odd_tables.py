@@ -13,7 +13,7 @@ from tests.source_site import EntryMaker, Site
 
 from lettertrail.clock import fixed_clock
 from lettertrail.errors import ContractError, SourceError
-from lettertrail.warehouse import deliver, landing
+from lettertrail.warehouse import deliver
 from lettertrail.warehouse.load import load_table
 from lettertrail.warehouse.reload import reload_table
 from lettertrail.warehouse.verify import verify_table
@@ -69,12 +69,12 @@ class Copying:
         self.must_be_right()
 
 
-@pytest.fixture(params=[0, 10_000], ids=["in bulk", "row by row"])
-def small_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Both ways into PostgreSQL."""
-    monkeypatch.setattr(landing, "SMALL_ROWS", request.param)
-    monkeypatch.setattr(deliver, "SMALL_ROWS", request.param)
-    found: int = request.param
+@pytest.fixture(params=["direct", "landed"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Straight into the raw table, or past a landing table."""
+    if request.param == "landed":
+        monkeypatch.setattr(deliver, "_is_direct", lambda *_: False)
+    found: str = request.param
     return found
 
 
@@ -92,7 +92,7 @@ KEYS = {
 @pytest.mark.parametrize("strategy", ["full", "append"])
 @pytest.mark.parametrize("case", KEYS)
 def test_keys_at_the_edges(
-    site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int, case: str, strategy: str
+    site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str, case: str, strategy: str
 ) -> None:
     """Ranges, slices and watermarks hold at both ends of the type, at zero and across gaps."""
     kind, keys = KEYS[case]
@@ -107,7 +107,7 @@ def test_keys_at_the_edges(
     )
 
 
-def test_keys_beyond_any_signed_number(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int) -> None:
+def test_keys_beyond_any_signed_number(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str) -> None:
     """They cannot be cut into ranges, which is said; read whole they are copied like others."""
     site.run(
         "create table edge (id bigint unsigned primary key, word varchar(20))",
@@ -125,7 +125,7 @@ def test_keys_beyond_any_signed_number(site: Site, warehouse_dsn: str, entry: En
 
 
 def test_a_table_that_becomes_empty_and_full_again(
-    site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int
+    site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str
 ) -> None:
     """Truncated between loads, with its ids given out again."""
     site.run("create table edge (id int primary key auto_increment, word varchar(20))")
@@ -146,7 +146,7 @@ def test_a_table_that_becomes_empty_and_full_again(
 
 @pytest.mark.parametrize("stage", ["planned", "committed"])
 def test_a_table_that_is_truncated_while_it_is_copied(
-    site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int, stage: str
+    site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str, stage: str
 ) -> None:
     """And filled again with lower ids: auto_increment begins anew, below the watermark of the copy."""
     site.run(
@@ -179,7 +179,7 @@ def test_a_table_that_is_truncated_while_it_is_copied(
     ],
 )
 def test_columns_that_change_while_a_table_is_copied(
-    site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int, change: str
+    site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str, change: str
 ) -> None:
     """Between two ranges: the load fails or ends well, and the next one copies what there is now."""
     site.run(
@@ -202,7 +202,7 @@ def test_columns_that_change_while_a_table_is_copied(
     assert copying.verify().proven_at
 
 
-def test_a_range_column_with_nulls(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int) -> None:
+def test_a_range_column_with_nulls(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str) -> None:
     """Rows without a value for it belong to the first range, in the copy and in the comparison."""
     site.run(
         "create table edge (code varchar(20) primary key, owner_id int, word varchar(20))",
@@ -217,7 +217,7 @@ def test_a_range_column_with_nulls(site: Site, warehouse_dsn: str, entry: EntryM
     )
 
 
-def test_only_nulls_in_the_range_column(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int) -> None:
+def test_only_nulls_in_the_range_column(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str) -> None:
     """It then has no bounds at all."""
     site.run(
         "create table edge (code varchar(20) primary key, owner_id int, word varchar(20))",
@@ -227,7 +227,7 @@ def test_only_nulls_in_the_range_column(site: Site, warehouse_dsn: str, entry: E
     copying.must_stay_right("delete from edge where code = 'c2'", "insert into edge values ('new', 5, '')")
 
 
-def test_very_wide_rows(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int) -> None:
+def test_very_wide_rows(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str) -> None:
     """Two hundred and fifty columns, and texts of several megabytes."""
     columns = ", ".join(f"c{number} varchar(5)" for number in range(250))
     site.run(
@@ -239,7 +239,7 @@ def test_very_wide_rows(site: Site, warehouse_dsn: str, entry: EntryMaker, small
     copying.must_stay_right("update edge set body = concat(body, 'ы') where id = 6", "delete from edge where id = 2")
 
 
-def test_ids_that_are_given_to_other_rows(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int) -> None:
+def test_ids_that_are_given_to_other_rows(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str) -> None:
     """Rows swap their keys, one moves to a new key, one comes back under its old one."""
     site.run(
         "create table edge (id int primary key, word varchar(20), at datetime, key (at))",
@@ -257,7 +257,7 @@ def test_ids_that_are_given_to_other_rows(site: Site, warehouse_dsn: str, entry:
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(hours=-1), timedelta(hours=2), timedelta(days=400)])
-def test_our_clock_jumps(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int, jump: timedelta) -> None:
+def test_our_clock_jumps(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str, jump: timedelta) -> None:
     """A load with a wrong clock, then one with the right one: nothing stays unread."""
     site.run(
         "create table edge (id int primary key, word varchar(20), at datetime, key (at))",
@@ -275,7 +275,7 @@ def test_our_clock_jumps(site: Site, warehouse_dsn: str, entry: EntryMaker, smal
     copying.must_be_right()
 
 
-def test_the_shop_s_clock_is_set_back(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int) -> None:
+def test_the_shop_s_clock_is_set_back(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str) -> None:
     """An hour repeats in autumn: what changes in it the second time is older than the watermark, within the overlap."""
     site.run(
         "create table edge (id int primary key, word varchar(20), at datetime, key (at))",
@@ -289,7 +289,7 @@ def test_the_shop_s_clock_is_set_back(site: Site, warehouse_dsn: str, entry: Ent
 
 
 @pytest.mark.parametrize("collation", ["utf8mb4_unicode_ci", "utf8mb4_bin"])
-def test_text_keys(site: Site, warehouse_dsn: str, entry: EntryMaker, small_rows: int, collation: str) -> None:
+def test_text_keys(site: Site, warehouse_dsn: str, entry: EntryMaker, either_way: str, collation: str) -> None:
     """Emptiness, blanks, quotes, backslashes, tabs and other alphabets in a key."""
     words = ["", "a", "Б", "x\\\\ny", "t\\tab", "quo''te", 'do"uble', "😀", "\\\\N", "%s {0}", "\\n"]
     site.run(

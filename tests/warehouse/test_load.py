@@ -377,12 +377,13 @@ def test_the_zone_of_the_cursor_is_the_sites(deals: Site, warehouse: Warehouse, 
     assert datetime.fromisoformat(state) == datetime(2026, 11, 1, 11, 50)
 
 
-@pytest.mark.parametrize("small_rows", [0, 10_000])
-def test_few_and_many_rows_arrive_alike(
-    site: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch, small_rows: int
+@pytest.mark.parametrize("goes_direct", [True, False])
+def test_every_type_arrives_to_the_last_digit(
+    site: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch, goes_direct: bool
 ) -> None:
-    """Both ways into PostgreSQL carry every type, to the last digit."""
-    monkeypatch.setattr(deliver, "SMALL_ROWS", small_rows)
+    """Straight into the raw table or past a landing table."""
+    if not goes_direct:
+        monkeypatch.setattr(deliver, "_is_direct", lambda *_: False)
     site.run(
         "create table odd (id int unsigned primary key, amount decimal(26,12), big bigint unsigned, at datetime(6),"
         " day date, took time, part double, word varchar(50), bytes varbinary(10), stamp timestamp null,"

@@ -17,12 +17,11 @@ from lettertrail.warehouse import clean, deliver
 Garble = Callable[[set[int], bool], None]
 
 
-@pytest.fixture(params=[0, 10_000], ids=["bulk", "row-wise"])
-def small_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Both ways into the warehouse."""
-    monkeypatch.setattr(deliver, "SMALL_ROWS", request.param)
-    count: int = request.param
-    return count
+@pytest.fixture(params=["direct", "landed"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Straight into the raw table, or past a landing table."""
+    if request.param == "landed":
+        monkeypatch.setattr(deliver, "_is_direct", lambda *_: False)
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def garble(letters: Site, monkeypatch: pytest.MonkeyPatch) -> Garble:
     return make
 
 
-@pytest.mark.usefixtures("small_rows")
+@pytest.mark.usefixtures("both_ways")
 def test_unreadable_rows_are_kept_with_their_bytes(
     letters: Site, warehouse: Warehouse, entry: EntryMaker, garble: Garble
 ) -> None:
@@ -79,7 +78,7 @@ def test_unreadable_rows_are_kept_with_their_bytes(
     assert "2 rows quarantined" in result.notices
 
 
-@pytest.mark.usefixtures("small_rows")
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(("with_key", "deleted"), [(True, 1), (False, 0)])
 def test_an_unreadable_row_is_not_taken_for_a_deleted_one(
     letters: Site, warehouse: Warehouse, entry: EntryMaker, garble: Garble, with_key: bool, deleted: int
@@ -92,7 +91,7 @@ def test_an_unreadable_row_is_not_taken_for_a_deleted_one(
     assert warehouse.rows("select count(*) from raw_bitrix.letters where id = 3 and _deleted_at is null") == [(1,)]
 
 
-@pytest.mark.usefixtures("small_rows")
+@pytest.mark.usefixtures("both_ways")
 def test_too_many_stop_the_load(letters: Site, warehouse: Warehouse, entry: EntryMaker, garble: Garble) -> None:
     """Nothing is stored, nothing is recorded, and the message says how many and which setting allows more."""
     garble(set(range(1, 12)), True)
@@ -105,7 +104,7 @@ def test_too_many_stop_the_load(letters: Site, warehouse: Warehouse, entry: Entr
     assert warehouse.load(letters, entry("letters")).quarantined == 10
 
 
-@pytest.mark.usefixtures("small_rows")
+@pytest.mark.usefixtures("both_ways")
 def test_a_handful_never_stops_a_load(site: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
     """A table of ten rows with nine twins is odd, not broken."""
     site.run("create table loose (id int)", "insert into loose select 1 from seq_1_to_10")
@@ -129,7 +128,7 @@ def settings(site: Site) -> Site:
     return site
 
 
-@pytest.mark.usefixtures("small_rows")
+@pytest.mark.usefixtures("both_ways")
 def test_php_is_parsed_beside_the_untouched_text(settings: Site, warehouse: Warehouse, entry: EntryMaker) -> None:
     """What is no PHP is NULL there and kept with its bytes, its row is stored, and the load's sums do not count it."""
     table = entry("settings", php=("fields", "not_here"))
@@ -143,7 +142,7 @@ def test_php_is_parsed_beside_the_untouched_text(settings: Site, warehouse: Ware
     assert kept == [("fields", {"id": 2}, {"fields": b"no php".hex()})]
 
 
-@pytest.mark.usefixtures("small_rows")
+@pytest.mark.usefixtures("both_ways")
 def test_a_broken_value_is_reported_when_its_row_is_written(
     settings: Site, warehouse: Warehouse, entry: EntryMaker
 ) -> None:
@@ -157,7 +156,7 @@ def test_a_broken_value_is_reported_when_its_row_is_written(
     assert warehouse.rows("select count(*) from ops.quarantine") == [(2,)]
 
 
-@pytest.mark.usefixtures("small_rows")
+@pytest.mark.usefixtures("both_ways")
 def test_a_column_declared_wrongly_does_not_fill_the_disk(
     letters: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,12 +94,18 @@ def test_a_worker_waits_for_the_one_that_has_its_range(letters: Site, warehouse:
 @pytest.mark.parametrize(
     "stage", ["source opened", "rows landing", "rows landed", "merged", "before commit", "committed"]
 )
-@pytest.mark.parametrize("small_rows", [0, 10_000])
+@pytest.mark.parametrize("goes_direct", [True, False])
 def test_a_range_that_was_cut_off_is_copied_again(
-    letters: Site, warehouse: Warehouse, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch, stage: str, small_rows: int
+    letters: Site,
+    warehouse: Warehouse,
+    entry: EntryMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    goes_direct: bool,
 ) -> None:
     """Nothing of it is there, or all of it; the others stay done."""
-    monkeypatch.setattr(deliver, "SMALL_ROWS", small_rows)
+    if not goes_direct:
+        monkeypatch.setattr(deliver, "_is_direct", lambda *_: False)
     append = entry("letters", "append", tail=0)
     tasks = plan_copy(letters.source, append, warehouse.dsn, range_rows=500, **RUN)
     copy_range(letters.source, append, warehouse.dsn, tasks[0].key_range, **RUN)

@@ -11,7 +11,6 @@ from tests.source_site import NOW, EntryMaker, Site
 
 from lettertrail.clock import fixed_clock
 from lettertrail.errors import ConfigurationError
-from lettertrail.warehouse import deliver
 from lettertrail.warehouse.ledger import check_balance
 from lettertrail.warehouse.load import load_table
 from lettertrail.warehouse.roles import ROLES, apply_roles
@@ -94,12 +93,8 @@ def test_a_wrong_role_or_empty_password_is_refused(warehouse_dsn: str, passwords
         apply_roles(warehouse_dsn, passwords)
 
 
-@pytest.mark.parametrize("small_rows", [0, 10_000])
-def test_the_loader_can_load(
-    warehouse_dsn: str, site: Site, entry: EntryMaker, monkeypatch: pytest.MonkeyPatch, small_rows: int
-) -> None:
-    """Everything a load does, by either way in, with no more rights than the loader has."""
-    monkeypatch.setattr(deliver, "SMALL_ROWS", small_rows)
+def test_the_loader_can_load(warehouse_dsn: str, site: Site, entry: EntryMaker) -> None:
+    """Everything a load does, with no more rights than the loader has."""
     apply_roles(warehouse_dsn, {"lettertrail_loader": "a-loader's"})
     parts = urlsplit(warehouse_dsn)
     dsn = f"postgresql://lettertrail_loader:a-loader%27s@{parts.hostname}:{parts.port}{parts.path}"

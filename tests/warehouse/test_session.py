@@ -1,4 +1,4 @@
-"""Both ways into the warehouse behave alike, and say nothing they should not."""
+"""The connection of a load: all or nothing, and nothing said that should not be."""
 
 from __future__ import annotations
 
@@ -11,32 +11,25 @@ from psycopg import sql
 from tests.warehouse.conftest import Warehouse
 
 from lettertrail.errors import ContractError, WarehouseError
-from lettertrail.warehouse.connect import connect
-from lettertrail.warehouse.session import BulkSession, Session, Writer, safe_reason, translated_errors, without_values
+from lettertrail.warehouse.connect import Connection, connect
+from lettertrail.warehouse.session import Session, safe_reason, transaction, translated_errors, without_values
 
 ADDRESS = "anna@example.com"
-BATCH = pa.record_batch({"id": pa.array([1, 2], pa.int32()), "word": ["a", ADDRESS]})
+BATCH = pa.record_batch({"id": pa.array([1, 2], pa.int64()), "word": ["a", ADDRESS]})
+WORDS = sql.Identifier("public", "words")
 
 
 @pytest.fixture
-def writer(warehouse: Warehouse) -> Iterator[Writer]:
-    """A writer, and a table to write to."""
+def connection(warehouse: Warehouse) -> Iterator[Connection]:
+    """A connection, and a table to write to."""
     warehouse.run("create table public.words (id int primary key, word varchar(20))")
-    with (
-        connect(warehouse.dsn, purpose="test", autocommit=True) as connection,
-        Writer(connection, warehouse.dsn, purpose="test") as made,
-    ):
+    with connect(warehouse.dsn, purpose="test", autocommit=True) as made:
         yield made
 
 
-def insert(session: Session, values: str) -> int:
-    """Inserts rows; returns how many."""
-    return session.run(sql.SQL(f"insert into public.words values {values}"))
-
-
-def tried(writer: Writer, *steps: Callable[[Session], object], bulk: bool) -> None:
+def tried(connection: Connection, *steps: Callable[[Session], object]) -> None:
     """Takes steps in one transaction, with the errors that a load gives."""
-    with translated_errors("words"), writer.transaction(bulk=bulk) as session:
+    with translated_errors("words"), transaction(connection) as session:
         for step in steps:
             step(session)
 
@@ -46,42 +39,40 @@ def interrupt(_: Session) -> None:
     raise KeyboardInterrupt
 
 
+def insert(session: Session) -> int:
+    """Inserts a row; returns how many."""
+    return session.run(sql.SQL("insert into public.words values (9, 'y')"))
+
+
 def copy(session: Session) -> int:
     """Copies the batch in binary."""
-    assert isinstance(session, BulkSession)
-    reader = pa.RecordBatchReader.from_batches(BATCH.schema, iter([BATCH]))
-    return session.ingest(reader, table="words", schema="public")
+    return session.copy(WORDS, [("id", "integer"), ("word", "text")], iter([BATCH]))
 
 
-@pytest.mark.parametrize("bulk", [False, True])
-def test_a_transaction_is_all_or_nothing(writer: Writer, warehouse: Warehouse, bulk: bool) -> None:
-    """Statements count their rows, see each other, and are gone together."""
+def test_rows_and_statements_are_all_or_nothing(connection: Connection, warehouse: Warehouse) -> None:
+    """They count their rows, are seen together, and are gone together."""
     with pytest.raises(KeyboardInterrupt):
-        tried(writer, lambda session: insert(session, "(6, 'x')"), interrupt, bulk=bulk)
-    with writer.transaction(bulk=bulk) as session:
-        assert insert(session, "(7, 'x'), (8, 'y')") == 2
-        assert session.rows(sql.SQL("select id from public.words order by id")) == [(7,), (8,)]
-    assert warehouse.rows("select id from public.words order by id") == [(7,), (8,)]
-
-
-def test_rows_and_statements_of_the_bulk_way_share_a_transaction(writer: Writer, warehouse: Warehouse) -> None:
-    """The ledger row is committed with the rows, or neither."""
-    with pytest.raises(KeyboardInterrupt):
-        tried(writer, copy, lambda session: insert(session, "(9, 'y')"), interrupt, bulk=True)
+        tried(connection, copy, insert, interrupt)
     assert warehouse.rows("select count(*) from public.words") == [(0,)]
-    with writer.transaction(bulk=True) as session:
-        assert (copy(session), insert(session, "(9, 'y')")) == (2, 1)
+    with transaction(connection) as session:
+        assert (copy(session), insert(session)) == (2, 1)
+        assert session.rows(sql.SQL("select count(*) from public.words")) == [(3,)]
+        assert session.rows(sql.SQL("show synchronous_commit")) == [("on",)]
         assert warehouse.rows("select count(*) from public.words") == [(0,)]
     assert warehouse.rows("select count(*) from public.words") == [(3,)]
 
 
-def test_the_same_query_may_be_asked_again(writer: Writer) -> None:
-    """ADBC's cursor takes a query it is told twice for the statement it holds, whatever came between."""
-    query = sql.SQL("select count(*) from public.words")
-    with writer.transaction(bulk=True) as session:
-        assert session.rows(query) == [(0,)]
-        insert(session, "(1, 'a')")
-        assert session.rows(query) == [(1,)]
+def test_a_stream_that_breaks_off_says_why(connection: Connection, warehouse: Warehouse) -> None:
+    """The copy ends with the error of its source, and the connection can go on."""
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield BATCH
+        raise ContractError("the source met something")
+
+    with pytest.raises(ContractError, match="met something"):
+        tried(connection, lambda session: session.copy(WORDS, [("id", "integer"), ("word", "text")], broken()))
+    tried(connection, insert)
+    assert warehouse.rows("select id from public.words") == [(9,)]
 
 
 @pytest.mark.parametrize(
@@ -94,44 +85,38 @@ def test_the_same_query_may_be_asked_again(writer: Writer) -> None:
         f"select '{ADDRESS}'::timestamp",
     ],
 )
-@pytest.mark.parametrize("bulk", [False, True])
-def test_errors_quote_no_values(writer: Writer, statement: str, bulk: bool) -> None:
+def test_errors_quote_no_values(connection: Connection, statement: str) -> None:
     """PostgreSQL repeats what does not fit; a log must not."""
     with pytest.raises(ContractError, match="do not fit") as caught:
-        tried(writer, lambda session: session.run(sql.SQL(statement)), bulk=bulk)
+        tried(connection, lambda session: session.run(sql.SQL(statement)))
     assert "anna" not in str(caught.value)
     assert caught.value.__cause__ is None
-    with writer.transaction(bulk=bulk) as session:
-        assert session.rows(sql.SQL("select 1")) == [(1,)]
+    tried(connection, insert)
 
 
-def test_a_refused_copy_quotes_no_values(writer: Writer) -> None:
+def test_a_refused_copy_quotes_no_values(connection: Connection) -> None:
     """Its DETAIL holds the whole row."""
     with pytest.raises(ContractError, match='unique constraint "words_pkey"') as caught:
-        tried(writer, copy, copy, bulk=True)
+        tried(connection, copy, copy)
     assert "anna" not in str(caught.value)
 
 
-@pytest.mark.parametrize("bulk", [False, True])
-def test_a_server_that_goes_away_is_no_fault_of_the_rows(writer: Writer, warehouse: Warehouse, bulk: bool) -> None:
-    """Trying again may help, and a bulk connection is opened anew."""
+def test_a_server_that_goes_away_is_no_fault_of_the_rows(connection: Connection, warehouse: Warehouse) -> None:
+    """Trying again may help."""
 
     def terminate(session: Session) -> None:
         ((pid,),) = session.rows(sql.SQL("select pg_backend_pid()"))
         warehouse.run(f"select pg_terminate_backend({pid}, 5000)")
 
     with pytest.raises(WarehouseError):
-        tried(writer, terminate, lambda session: insert(session, "(1, 'a')"), bulk=bulk)
-    if bulk:
-        with writer.transaction(bulk=True) as session:
-            assert insert(session, "(1, 'a')") == 1
+        tried(connection, terminate, insert)
 
 
 def test_messages_keep_names_and_lose_values() -> None:
     """What a person needs to find the column stays."""
-    assert without_values('null value in column "id" of relation "t"') == 'null value in column "id" of relation "t"'
+    said = 'null value in column "id" of relation "t"'
+    assert without_values(said) == said
     assert without_values('invalid input syntax for type integer: "x y"') == "invalid input syntax for type integer"
-    assert (
-        without_values('value "99 anna" is out of range for type integer') == "value … is out of range for type integer"
-    )
+    out_of_range = 'value "99 anna" is out of range for type integer'
+    assert without_values(out_of_range) == "value … is out of range for type integer"
     assert "@" not in safe_reason(psycopg.Error(f"no such thing {ADDRESS}\nDETAIL: more"))

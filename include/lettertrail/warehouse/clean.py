@@ -10,25 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lettertrail.bitrix import php
-from lettertrail.bitrix.columns import Column
+from lettertrail.bitrix.columns import ARROW_TYPES, Column
 from lettertrail.bitrix.port import ROW_HASH, ZEROED, Unreadable
 from lettertrail.errors import PhpSyntaxError
 from lettertrail.warehouse.target import Target
 
 JSON_SUFFIX = "__json"
 BATCH_ROWS = 10_000
-"""What is cleaned, cast and written at once; each step holds a copy of it."""
+BATCH_BYTES = 8 * 2**20
+"""What is cleaned and written at once; each step holds a copy of it."""
 MOST_UNPARSED = 1_000
 """Values that are no PHP are kept up to this many per load: a column declared wrongly must not fill the disk."""
-_ARROW_TYPES = {
-    "bigint": pa.int64(),
-    "text": pa.string(),
-    "double precision": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us"),
-    "bytea": pa.large_binary(),
-}
 
 
 def with_json_columns(columns: tuple[Column, ...], names: Sequence[str]) -> tuple[Column, ...]:
@@ -67,7 +59,7 @@ class Cleaner:
     """
 
     def __init__(self, target: Target, *, on_stage: Callable[[str], None] = lambda _: None) -> None:
-        fields = [pa.field(column.name, _ARROW_TYPES[column.wire_type]) for column in target.columns]
+        fields = [pa.field(column.name, ARROW_TYPES[column.wire_type]) for column in target.columns]
         self.schema = pa.schema([*fields, pa.field(ROW_HASH, pa.int64())])
         self.rows = 0
         self.unparsed: list[Unparsed] = []
@@ -148,10 +140,12 @@ def unreadable_keys(unreadable: Sequence[Unreadable]) -> list[str] | None:
 
 
 def _small(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of at most `BATCH_ROWS`."""
+    """The same rows in batches of at most `BATCH_ROWS`, and of about `BATCH_BYTES`."""
     for batch in batches:
-        for start in range(0, batch.num_rows, BATCH_ROWS):
-            yield batch.slice(start, BATCH_ROWS)
+        row_bytes = max(1, batch.nbytes // max(1, batch.num_rows))
+        rows = max(1, min(BATCH_ROWS, BATCH_BYTES // row_bytes))
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
 def _has_zero_byte(array: pa.Array) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pyarrow as pa
 from psycopg import sql
 
@@ -14,12 +16,13 @@ from lettertrail.bitrix.port import Rows
 from lettertrail.clock import Clock
 from lettertrail.errors import ContractError, LedgerImbalance
 from lettertrail.warehouse.clean import Cleaner, unreadable_keys
-from lettertrail.warehouse.direct import as_held, direct_schema, is_direct
-from lettertrail.warehouse.landing import SMALL_ROWS, ingest, land, look_ahead
+from lettertrail.warehouse.connect import Connection
+from lettertrail.warehouse.direct import as_held, held_columns, is_direct
+from lettertrail.warehouse.landing import land
 from lettertrail.warehouse.ledger import Counts, Load, next_load_id, record
 from lettertrail.warehouse.merge import Merge, Scope
 from lettertrail.warehouse.quarantine import check_share, keep_unparsed, keep_unreadable
-from lettertrail.warehouse.session import BulkSession, Session, Writer, is_unfit, safe_reason, translated_errors
+from lettertrail.warehouse.session import Session, is_unfit, safe_reason, transaction, translated_errors
 from lettertrail.warehouse.target import Target
 
 OnStage = Callable[[str], None]
@@ -39,8 +42,6 @@ class Delivery:
     most_quarantined_pct: float
     scope: Scope | None = None
     """What part of the source the rows are all of; None when they are only a selection, so nothing is deleted."""
-    expected_rows: int | None = None
-    """How many rows to prepare for; None: look at the first ones."""
     is_fresh: bool = False
     """The raw table is known to hold nothing of `scope`."""
     rewrites: bool = False
@@ -62,8 +63,8 @@ class Delivered:
     """None when somebody else had done the work."""
 
 
-def deliver(writer: Writer, work: Delivery) -> Delivered:
-    """Carries out one load and commits once.
+def deliver(connection: Connection, work: Delivery) -> Delivered:
+    """Carries out one load and commits once. `connection` must be in autocommit mode.
 
     Raises:
         SourceError: the source broke off.
@@ -72,47 +73,38 @@ def deliver(writer: Writer, work: Delivery) -> Delivered:
     """
     with translated_errors(work.target.name):
         try:
-            return _attempt(writer, work, may_go_direct=True)
+            return _attempt(connection, work, may_go_direct=True)
         except _NotDirect:
             # Duplicate or missing keys, or values that do not fit: the long way tells which rows.
-            return _attempt(writer, work, may_go_direct=False)
+            return _attempt(connection, work, may_go_direct=False)
 
 
 class _NotDirect(ContractError):
     """The rows of a range cannot go straight into the raw table."""
 
 
-def _attempt(writer: Writer, work: Delivery, *, may_go_direct: bool) -> Delivered:
-    arriving: Rows | None = None
-    expected, batches = work.expected_rows, None
-    if expected is None:
-        arriving = work.open_rows()
-        batches, expected = look_ahead(arriving)
-    with writer.transaction(bulk=expected > SMALL_ROWS) as session:
+def _attempt(connection: Connection, work: Delivery, *, may_go_direct: bool) -> Delivered:
+    with transaction(connection) as session:
         if not work.claim(session):
             return Delivered(Counts())
-        if arriving is None or batches is None:
-            batches = arriving = work.open_rows()
-        is_nothing = work.scope is None and expected == 0
-        delivered = _store(session, work, arriving, None if is_nothing else batches, may_go_direct=may_go_direct)
+        delivered = _store(session, work, work.open_rows(), may_go_direct=may_go_direct)
         work.on_stage("before commit")
     work.on_stage("committed")
     return delivered
 
 
-def _store(
-    session: Session, work: Delivery, arriving: Rows, batches: Iterator[pa.RecordBatch] | None, *, may_go_direct: bool
-) -> Delivered:
-    """Everything between the first and the last statement of a load; `batches` is None when there are no rows."""
+def _store(session: Session, work: Delivery, arriving: Rows, *, may_go_direct: bool) -> Delivered:
+    """Everything between the first and the last statement of a load."""
     target = work.target
     load_id, at = next_load_id(session), work.clock()
     cleaner = Cleaner(target, on_stage=work.on_stage)
     counts, unparsed, landing = Counts(), cleaner.unparsed, None
-    if batches is not None and may_go_direct and isinstance(session, BulkSession) and _is_direct(session, work):
-        counts = _go_direct(session, work, batches, cleaner, load_id=load_id, at=at)
+    batches = _unless_empty(arriving)
+    if may_go_direct and _is_direct(session, work):
+        counts = _go_direct(session, work, batches or iter(()), cleaner, load_id=load_id, at=at)
         work.on_stage("merged")
-    elif batches is not None:
-        landing = land(session, target, batches, cleaner)
+    elif batches is not None or work.scope is not None:
+        landing = land(session, target, batches or iter(()), cleaner)
         work.on_stage("rows landed")
         merge = Merge(session, target, landing, load_id, at, work.timezone, work.rewrites)
         counts = merge.run(read=cleaner.rows, scope=work.scope, spared=unreadable_keys(arriving.unreadable))
@@ -131,6 +123,14 @@ def _store(
     return Delivered(counts, said, load_id)
 
 
+def _unless_empty(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch] | None:
+    """The batches with any rows; None when there are none, which most increments end with."""
+    for batch in batches:
+        if batch.num_rows:
+            return chain([batch], batches)
+    return None
+
+
 def _is_direct(session: Session, work: Delivery) -> bool:
     """Whether the rows can go straight into the raw table, because it holds nothing where they belong."""
     if work.scope is None or not is_direct(work.target):
@@ -146,7 +146,7 @@ def _is_direct(session: Session, work: Delivery) -> bool:
 
 
 def _go_direct(
-    session: BulkSession,
+    session: Session,
     work: Delivery,
     batches: Iterator[pa.RecordBatch],
     cleaner: Cleaner,
@@ -157,8 +157,8 @@ def _go_direct(
     target = work.target
     held = as_held(target, cleaner.clean(batches), at=at, load_id=load_id, timezone=work.timezone)
     try:
-        copied = ingest(session, held, direct_schema(target), table=target.table, schema=target.schema)
-    except Exception as error:
+        copied = session.copy(target.relation, held_columns(target), held)
+    except (psycopg.Error, pa.ArrowException) as error:
         if is_unfit(error):
             raise _NotDirect(safe_reason(error)) from None
         raise

@@ -31,7 +31,7 @@ from lettertrail.warehouse.freshness import record_missing
 from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id, read_state, record
 from lettertrail.warehouse.ranges import RANGE_ROWS, copy_all, cut, open_copy
 from lettertrail.warehouse.run import Run, lock, no_stage, open_run
-from lettertrail.warehouse.session import RowSession, Session, translated_errors
+from lettertrail.warehouse.session import Session, translated_errors
 from lettertrail.warehouse.target import SCHEMA, ensure_missing, signature
 from lettertrail.warehouse.verify import record_verification
 from lettertrail.warehouse.watch import Watched, moving_parts, parts_to_compare
@@ -123,7 +123,7 @@ def _load_missing(source: Source, entry: TableEntry, warehouse_dsn: str, *, run_
         with connection.transaction():
             notices = ensure_missing(connection, entry, at=started_at)
             record_missing(connection, entry, source.kind, at=started_at)
-            session = RowSession(connection)
+            session = Session(connection)
             load = Load(
                 load_id=next_load_id(session), run_id=run_id, target=target, strategy=entry.strategy,
                 started_at=started_at, state=None if read_state(connection, target) else {"missing": True},
@@ -138,8 +138,8 @@ def _load_missing(source: Source, entry: TableEntry, warehouse_dsn: str, *, run_
 def _read_whole(run: Run, chunk_rows: int) -> None:
     parts = cut(run.source, run.entry, run.columns, range_rows=chunk_rows)
     run.on_stage("planned")
-    for part, rows in parts:
-        run.deliver_ranges([part], strategy="full", expected_rows=rows if len(parts) > 1 else None)
+    for part, _ in parts:
+        run.deliver_ranges([part], strategy="full")
 
 
 def _read_changes(run: Run, state: dict[str, Any]) -> Watched:

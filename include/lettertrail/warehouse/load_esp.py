@@ -22,7 +22,7 @@ from lettertrail.clock import Clock
 from lettertrail.errors import ContractError
 from lettertrail.warehouse.connect import Connection, connect
 from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id, read_state, record
-from lettertrail.warehouse.session import RowSession
+from lettertrail.warehouse.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def _load_stream(
         read += len(batch)
     with connection.transaction():
         load = Load(
-            load_id=next_load_id(RowSession(connection)),
+            load_id=next_load_id(Session(connection)),
             run_id=run_id,
             target=target,
             strategy="poll",
@@ -150,7 +150,7 @@ def _load_stream(
             state={"read_at": started_at.isoformat()},
         )
         counts = _merge(connection, landing, stream, esp, load, read=read, at=clock())
-        record(RowSession(connection), load, counts, finished_at=clock())
+        record(Session(connection), load, counts, finished_at=clock())
     connection.execute(sql.SQL("drop table {}").format(landing))
     return LoadResult.of(target, counts, seconds=time.monotonic() - began, notices=())
 

@@ -217,7 +217,6 @@ def copy_one(run: Run, copy: Copy, task: RangeTask) -> None:
     run.deliver_ranges(
         [task.key_range],
         strategy=copy.kind,
-        expected_rows=task.expected_rows if task.of > 1 else None,
         is_fresh=copy.was_empty,
         claim=partial(_claim, copy_id=copy.copy_id, number=task.number),
         settle=partial(_settle, copy_id=copy.copy_id, number=task.number),

@@ -23,7 +23,7 @@ from lettertrail.warehouse.deliver import Delivered, Delivery, OnStage, deliver
 from lettertrail.warehouse.freshness import settle
 from lettertrail.warehouse.ledger import Counts, Load, LoadResult
 from lettertrail.warehouse.merge import Scope
-from lettertrail.warehouse.session import Session, Writer, translated_errors
+from lettertrail.warehouse.session import Session, translated_errors
 from lettertrail.warehouse.target import Target, ensure_target
 
 _M_ARENA_MAX = -8  # malloc.h
@@ -41,7 +41,7 @@ class Run:
     entry: TableEntry
     run_id: str
     clock: Clock
-    writer: Writer
+    connection: Connection
     target: Target
     started_at: datetime
     notices: list[str]
@@ -49,10 +49,6 @@ class Run:
     counts: Counts = field(default_factory=Counts)
     began: float = field(default_factory=time.monotonic)
     has_told: bool = False
-
-    @property
-    def connection(self) -> Connection:
-        return self.writer.connection
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -68,7 +64,6 @@ class Run:
         cursor_to: Callable[[], str | None] = lambda: None,
         state: Callable[[], dict[str, Any] | None] = lambda: None,
         ranges: Sequence[KeyRange] | None = None,
-        expected_rows: int | None = None,
         is_fresh: bool = False,
         claim: Callable[[Session], bool] = lambda _: True,
         settle: Callable[[Session, int, sql.Composable | None], None] = lambda *_: None,
@@ -101,14 +96,13 @@ class Run:
             timezone=self.source.timezone,
             most_quarantined_pct=self.entry.max_quarantined_pct,
             scope=None if ranges is None else Scope(self.entry.range_by, tuple(ranges)),
-            expected_rows=expected_rows,
             is_fresh=is_fresh,
             rewrites=strategy == "first_copy",
             claim=claim,
             settle=settle,
             on_stage=self.on_stage,
         )
-        done = deliver(self.writer, work)
+        done = deliver(self.connection, work)
         self.has_told = self.has_told or done.load_id is not None
         self.counts += done.counts
         self.notices += done.notices
@@ -119,7 +113,6 @@ class Run:
         ranges: Sequence[KeyRange],
         *,
         strategy: str,
-        expected_rows: int | None = None,
         is_fresh: bool = False,
         claim: Callable[[Session], bool] = lambda _: True,
         settle: Callable[[Session, int, sql.Composable | None], None] = lambda *_: None,
@@ -129,7 +122,6 @@ class Run:
             partial(self.source.read_ranges, self.entry, self.columns, ranges),
             strategy=strategy,
             ranges=ranges,
-            expected_rows=expected_rows,
             is_fresh=is_fresh,
             claim=claim,
             settle=settle,
@@ -174,7 +166,6 @@ def open_run(
     with (
         translated_errors(purpose),
         connect(warehouse_dsn, purpose=purpose, autocommit=True, synchronous_commit=False) as connection,
-        Writer(connection, warehouse_dsn, purpose=purpose) as writer,
     ):
         lock(connection, entry, is_shared=is_shared)
         with connection.transaction():
@@ -182,7 +173,7 @@ def open_run(
             if settles_freshness:
                 entry = settle(connection, source, entry, columns, at=started_at)
         yield Run(
-            source=source, entry=entry, run_id=run_id, clock=clock, writer=writer, target=target,
+            source=source, entry=entry, run_id=run_id, clock=clock, connection=connection, target=target,
             started_at=started_at, notices=notices, on_stage=on_stage, began=began,
         )  # fmt: skip
 
