@@ -26,7 +26,7 @@ from lettertrail.warehouse.merge import Scope
 from lettertrail.warehouse.session import Session, translated_errors
 from lettertrail.warehouse.target import Target, ensure_target
 
-_M_ARENA_MAX = -8  # malloc.h
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
 
 
 def no_stage(_: str) -> None:
@@ -160,7 +160,7 @@ def open_run(
         ContractError: the raw table does not fit the entry.
         WarehouseError: the lock could not be had, or the warehouse broke off.
     """
-    _share_one_heap()
+    _keep_memory_small()
     began, started_at = time.monotonic(), clock()
     purpose = f"{purpose} {entry.name}"
     with (
@@ -186,13 +186,16 @@ def lock(connection: Connection, entry: TableEntry, *, is_shared: bool = False) 
 
 
 @cache
-def _share_one_heap() -> None:
-    """Tells glibc not to give every thread a heap of its own: what one has freed the others could not use.
+def _keep_memory_small() -> None:
+    """Tells glibc not to give every thread a heap of its own, and to give large blocks back as soon as they are free.
 
-    A copy of the recipients then takes 60 MB less and no more time (measured with one source connection).
+    Batches are made by one thread and freed by another. A copy of the recipients then takes 205 MB at its peak instead
+    of up to 310, and no more time (measured with one source connection).
     """
     with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_ARENA_MAX, 1)
+        library.mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
 
 
 def _text(end: int | None) -> str | None:
