@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import psycopg
 import pytest
 from tests.faults.conftest import MakeScene
 from tests.faults.loading import Action, Loading, run, strike
@@ -24,6 +25,25 @@ def test_a_second_load_of_a_table_waits_for_the_first(copied: MakeScene, second:
     assert not behind.outcome.stages
     assert ahead.end().is_well
     assert behind.end().is_well
+    scene.must_recover()
+
+
+def test_workers_share_the_ranges_of_a_copy(fresh: MakeScene) -> None:
+    """One is killed in a range, two others end the copy together; every range is read by one of them."""
+    scene = fresh("recipients")
+    killed = Loading(scene.job("copy"))
+    killed.reach("recipients: committed")
+    killed.reach("recipients: rows landed")
+    workers = [Loading(scene.job("copy", run_id=name)) for name in ("second", "third")]
+    killed.kill()
+    while not all(worker.is_over for worker in workers):
+        for worker in workers:
+            worker.until(None, seconds=0.02)
+    assert all(worker.outcome.is_well for worker in workers), [worker.outcome for worker in workers]
+    assert scene.check().is_clean
+    with psycopg.connect(scene.warehouse_dsn) as warehouse:
+        ranges = warehouse.execute("select status, count(*), count(distinct load_id) from ops.copy_ranges group by 1")
+        assert ranges.fetchall() == [("done", 6, 6)]
     scene.must_recover()
 
 
