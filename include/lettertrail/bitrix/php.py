@@ -4,8 +4,9 @@ Format: https://www.php.net/manual/en/function.serialize.php . Lengths in it cou
 had when it wrote the value, so the caller must hand over the column's own bytes, before any conversion and with
 their zero bytes.
 
-A parser of our own because there is none to take: `phpserialize` 1.3 is of 2016, works on file objects and refuses an
-object unless a hook builds one (its issues 31 and 33); its forks do not read non-ASCII strings right.
+A parser of our own because there is none to take: `phpserialize` 1.3 is of 2016 and refuses an object unless a hook
+builds one (its issues 31 and 33); `libphpserialize`, written to replace it, fails on texts that are not ASCII (its
+issue 2).
 """
 
 from __future__ import annotations
