@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from psycopg import sql
 
 from lettertrail.bitrix.port import ROW_HASH, KeyRange
-from lettertrail.warehouse.clean import Unparsed, is_parsed
+from lettertrail.warehouse.clean import Unparsed
 from lettertrail.warehouse.ledger import Counts, literals
 from lettertrail.warehouse.session import Session
 from lettertrail.warehouse.target import Target
@@ -43,7 +43,7 @@ class Merge:
     timezone: ZoneInfo
     rewrites: bool = False
     """Write every row that is held again: its columns are new ones, and values that only moved to another column (a
-    renamed one, or one whose old type is kept aside) leave the row hash as it was."""
+    renamed one, one whose old type is kept aside, one that is now parsed) leave the row hash as it was."""
 
     def run(self, *, read: int, scope: Scope | None, spared: Sequence[str] | None = ()) -> Counts:
         """Quarantines, then updates, inserts and (within `scope`) marks as deleted.
@@ -130,10 +130,6 @@ class Merge:
         names = [column.name for column in self.target.columns]
         values = {name: self._value(name) for name in names}
         settings = [sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in values.items()]
-        # The hash is of the source's columns alone; what was parsed from them may be new.
-        parsed = [column.name for column in self.target.columns if is_parsed(column)]
-        differs = [sql.SQL("held.{0} is distinct from landed.{0}").format(sql.Identifier(ROW_HASH))]
-        differs += [sql.SQL("held.{} is distinct from {}").format(sql.Identifier(n), values[n]) for n in parsed]
         same = [
             sql.SQL("held.{0} = landed.{0}::{1}").format(sql.Identifier(key), sql.SQL(self.target.types[key]))
             for key in self.target.key
@@ -143,7 +139,9 @@ class Merge:
             "landing": self.landing,
             "keys": sql.SQL(", ").join(map(sql.Identifier, self.target.key)),
             "same": sql.SQL(" and ").join(same),
-            "differs": sql.SQL("true") if self.rewrites else sql.SQL(" or ").join(differs),
+            "differs": sql.SQL("true" if self.rewrites else "held.{0} is distinct from landed.{0}").format(
+                sql.Identifier(ROW_HASH)
+            ),
             "hash": sql.Identifier(ROW_HASH),
             "at": sql.Literal(self.at),
             "load": sql.Literal(self.load_id),
