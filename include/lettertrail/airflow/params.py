@@ -26,13 +26,13 @@ DRY_RELOAD = Param(
 
 def table_param() -> Param:
     """One table of the catalog."""
-    names = sorted(entry.name for entry in load_catalog())
+    names = _table_names()
     return Param(names[0], type="string", enum=names, description="A table of the catalog.")
 
 
 def tables_param() -> Param:
     """Any number of tables of the catalog; none means all."""
-    names = sorted(entry.name for entry in load_catalog())
+    names = _table_names()
     return Param(
         [],
         type="array",
@@ -40,3 +40,7 @@ def tables_param() -> Param:
         examples=names,
         description="Tables of the catalog; empty: all of them.",
     )
+
+
+def _table_names() -> list[str]:
+    return sorted(entry.name for entry in load_catalog())

@@ -85,6 +85,19 @@ def check_passwords(owner_password: str, reader_password: str) -> None:
         raise ConfigurationError(f"the users {OWNER} and {READER} of the sample site need passwords")
 
 
+def check_replaceable(database: str, comment: str | None) -> None:
+    """A wrong address must not destroy a real site: only what says that it is a sample is replaced.
+
+    Args:
+        comment: of the database; None when there is no such database.
+
+    Raises:
+        ConfigurationError: when it is no sample site.
+    """
+    if comment is not None and not comment.startswith(MARK):
+        raise ConfigurationError(f"the database {database} exists and is no sample site; it will not be replaced")
+
+
 def load_site(
     world: World,
     root_dsn: str,
@@ -105,8 +118,7 @@ def load_site(
     try:
         cursor = connection.cursor()
         found = _comment_of(cursor, database)
-        if found is not None and not found.startswith(MARK):
-            raise ConfigurationError(f"the database {database} exists and is no sample site; it will not be replaced")
+        check_replaceable(database, found)
         rows = 0
         if found != comment:
             cursor.execute(f"DROP DATABASE IF EXISTS `{database}`")

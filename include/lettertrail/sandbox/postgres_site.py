@@ -37,6 +37,7 @@ from lettertrail.sandbox.bitrix_site import (
     Command,
     Site,
     check_passwords,
+    check_replaceable,
     mark_of,
     run_command,
 )
@@ -71,8 +72,7 @@ def load_postgres_site(
     rows = 0
     with _connect(admin_dsn) as admin:
         found = _comment_of(admin, database)
-        if found is not None and not found.startswith(MARK):
-            raise ConfigurationError(f"the database {database} exists and is no sample site; it will not be replaced")
+        check_replaceable(database, found)
         for role, password in ((OWNER, owner_password), (READER, reader_password)):
             _ensure_role(admin, role, password)
         if found != mark_of(world):
