@@ -4,7 +4,10 @@
     ├── ConfigurationError      a setting is missing or wrong: fail now, name the setting
     ├── ApiError                an outside service refused or failed (service, status; never the body)
     │   ├── AuthenticationError     fail now: renew the key in that connection
-    │   ├── RequestRejected         any other 4xx: fail now
+    │   ├── RequestRejected         any other refusal, mostly bad input: fail now
+    │   │   ├── NotFound                what was asked for is not there
+    │   │   ├── Duplicate               the service has done this already: as good as done
+    │   │   └── ComplianceRefusal       the person left, complained or was erased: evidence, never an error to repeat
     │   ├── RateLimited             retry later
     │   └── TemporaryApiError       5xx, time-outs, cut connections: retry
     ├── SourceError             the Bitrix database could not be read
@@ -47,6 +50,22 @@ class AuthenticationError(ApiError):
 
 class RequestRejected(ApiError):
     """The service understood the request and refused it. Retrying cannot help."""
+
+
+class NotFound(RequestRejected):
+    """What was asked for is not there."""
+
+
+class Duplicate(RequestRejected):
+    """The service says it has done this already; after a lost answer that is good news."""
+
+
+class ComplianceRefusal(RequestRejected):
+    """The service will not mail this person again. `evidence` says why, in the words of `dim_suppression`."""
+
+    def __init__(self, service: str, message: str, *, evidence: str, status: int | None = None) -> None:
+        self.evidence = evidence
+        super().__init__(service, message, status=status)
 
 
 class RateLimited(ApiError):

@@ -18,12 +18,14 @@ import fnmatch
 import json as jsonlib
 import logging
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 import requests
 import tenacity
@@ -35,7 +37,9 @@ from lettertrail.errors import (
     AuthenticationError,
     ConfigurationError,
     ContractError,
+    Duplicate,
     LetterTrailError,
+    NotFound,
     RateLimited,
     RequestRejected,
     TemporaryApiError,
@@ -43,6 +47,8 @@ from lettertrail.errors import (
 from lettertrail.throttle import Throttle
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _MAX_REDIRECTS = 3
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -65,6 +71,27 @@ class Auth(Protocol):
     def headers(self) -> dict[str, str]:
         """The headers to add to every request."""
         ...
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """An `Auth` whose token runs out. After a 401 it is renewed once and the request repeated."""
+
+    def renew(self) -> None:
+        """Fetches a new token; raises AuthenticationError when the credentials are refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAuth:
+    """A key in a header of its own."""
+
+    name: str
+    key: str = field(repr=False)
+
+    def headers(self) -> dict[str, str]:
+        """That header."""
+        return {self.name: self.key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +195,7 @@ class RestClient:
         """
         self.service = service
         self._base_url = base_url.rstrip("/")
+        self._hosts, self._allowed_hosts = tuple(hosts), tuple(allowed_hosts)
         self._origin = _permitted(self._base_url, service=service, hosts=hosts, allowed_hosts=allowed_hosts)
         self._auth = auth
         self._classify = classify
@@ -212,12 +240,15 @@ class RestClient:
         fill: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
+        form: Sequence[tuple[str, str]] | None = None,
         idempotent: bool = False,
         write: bool | None = None,
         records: int = 0,
+        text_ok: bool = False,
     ) -> Any:
         """Sends a request and returns the parsed JSON (None for an empty answer).
 
+        `form` is sent form-encoded instead of `json`. `text_ok`: an answer that is no JSON is returned as text.
         `path` is logged and kept in `drain_calls()` as given: whatever identifies a person goes into a
         `{placeholder}` and its value into `fill`. `write` False marks a POST that only reads. `idempotent`
         lets a write be repeated when its answer was lost. `records` is how many rows the write carries.
@@ -229,15 +260,44 @@ class RestClient:
         is_write = method != "GET" if write is None else write
         may_repeat = idempotent or not is_write
         url = self._base_url + _filled(path, fill or {})
-        body = None if json is None else jsonlib.dumps(json, ensure_ascii=False).encode()
-        started = self._timer()
+        content = _content(json, form)
 
-        def attempt() -> Any:
-            answer = self._exchange(method, url, path, params=params, body=body)
+        def exchange() -> Answer | LetterTrailError:
+            answer = self._exchange(method, url, path, params=params, content=content)
             if is_write:
                 status = answer.status if isinstance(answer, Answer | ApiError) else None
                 self._calls.append(Call(method, _loggable(path), status, records))
-            return self._value(answer)
+            return answer
+
+        def attempt() -> Any:
+            answer = exchange()
+            if isinstance(answer, Answer) and answer.status == 401 and isinstance(self._auth, Renewable):
+                self._auth.renew()
+                answer = exchange()
+            return self._value(answer, text_ok=text_ok)
+
+        return self._retrying(attempt, method, path, may_repeat=may_repeat)
+
+    def download(self, url: str, *, what: str) -> Path:
+        """Fetches a file that an answer pointed to, without our key, into a temporary file the caller deletes.
+
+        Args:
+            url: on a host this client may speak to, or on the client's own origin.
+            what: names the file in logs and errors; the URL itself may be a secret.
+
+        Raises:
+            ConfigurationError: the host is not permitted.
+            RequestRejected, RateLimited, TemporaryApiError: as the answer was.
+        """
+        _permitted(url, service=self.service, hosts=self._hosts, allowed_hosts=self._allowed_hosts)
+
+        def attempt() -> Path:
+            return self._fetch(url, what)
+
+        return self._retrying(attempt, "GET", what, may_repeat=True)
+
+    def _retrying(self, attempt: Callable[[], T], method: str, path: str, *, may_repeat: bool) -> T:
+        started = self._timer()
 
         def is_worth_repeating(error: BaseException) -> bool:
             return (isinstance(error, RateLimited) and (may_repeat or error.status == 429)) or (
@@ -261,12 +321,14 @@ class RestClient:
         self,
         path: str,
         *,
-        rows: str,
+        rows: str | None,
         key: Callable[[Mapping[str, Any]], object],
         params: Mapping[str, Any] | None = None,
         paging: OffsetPaging | None = None,
     ) -> Iterator[Mapping[str, Any]]:
         """All rows of a list that is paged by offset, each `key` once, even when rows move while we page.
+
+        `rows` names the field that holds them; None where the answer is the list itself.
 
         A page must begin with a row already seen; if it does not, rows have moved by more than the overlap
         and the pager steps back until it does.
@@ -305,9 +367,13 @@ class RestClient:
         return drained
 
     def _page(
-        self, path: str, rows: str, params: Mapping[str, Any], how: OffsetPaging
+        self, path: str, rows: str | None, params: Mapping[str, Any], how: OffsetPaging
     ) -> tuple[list[Mapping[str, Any]], int | None]:
         answer = self.get(path, params=params)
+        if rows is None:
+            if not isinstance(answer, list):
+                raise ContractError(f"{self.service}: the answer to {_loggable(path)} is no list")
+            return answer, None
         if not isinstance(answer, Mapping) or not isinstance(answer.get(rows), list):
             raise ContractError(f"{self.service}: the answer to {_loggable(path)} has no list {rows!r}")
         total = answer.get(how.total_field) if how.total_field else None
@@ -322,8 +388,33 @@ class RestClient:
             where = f"{self.service}: a row of {_loggable(path)}"
             raise ContractError(f"{where} lacks its key {missing}") from None
 
+    def _fetch(self, url: str, what: str) -> Path:
+        """One download. Whatever goes wrong leaves no file behind."""
+        error: LetterTrailError
+        with tempfile.NamedTemporaryFile(prefix="lettertrail-", delete=False) as file:
+            target = Path(file.name)
+            try:
+                with self._throttle.slot():
+                    response = self._session.get(
+                        url, auth=_unsigned, timeout=self._timeouts, allow_redirects=False, stream=True
+                    )
+                if response.status_code == 200:
+                    for chunk in response.iter_content(1 << 16):
+                        file.write(chunk)
+                    return target
+                error = _by_status(Answer(self.service, response.status_code, response.headers, None)) or (
+                    RequestRejected(self.service, f"{what}: no file came", status=response.status_code)
+                )
+            except (requests.RequestException, UnicodeError, ValueError) as fault:
+                error = TemporaryApiError(self.service, f"the download of {what} was cut off ({type(fault).__name__})")
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
+        target.unlink(missing_ok=True)
+        raise error
+
     def _exchange(
-        self, method: str, url: str, path: str, *, params: Mapping[str, Any] | None, body: bytes | None
+        self, method: str, url: str, path: str, *, params: Mapping[str, Any] | None, content: tuple[str, bytes] | None
     ) -> Answer | LetterTrailError:
         """One request and its answer, or the error that took its place.
 
@@ -332,7 +423,8 @@ class RestClient:
         """
         headers = {"Accept": "application/json", "User-Agent": "LetterTrail"}
         headers |= self._auth.headers() if self._auth else {}
-        headers |= {"Content-Type": "application/json"} if body is not None else {}
+        kind, body = content or (None, None)
+        headers |= {"Content-Type": kind} if kind else {}
         started = self._timer()
         for _ in range(_MAX_REDIRECTS + 1):
             try:
@@ -374,7 +466,7 @@ class RestClient:
             self.service, f"{method} {_loggable(path)} was redirected elsewhere", status=response.status_code
         )
 
-    def _value(self, answer: Answer | LetterTrailError) -> Any:
+    def _value(self, answer: Answer | LetterTrailError, *, text_ok: bool) -> Any:
         if isinstance(answer, LetterTrailError):
             raise answer
         error = (self._classify(answer) if self._classify else None) or _by_status(answer)
@@ -382,7 +474,7 @@ class RestClient:
             error.retry_after = retry_after(answer.headers, self._clock)
         if error is not None:
             raise error
-        if isinstance(answer.body, str):
+        if isinstance(answer.body, str) and not text_ok:
             raise TemporaryApiError(self.service, "the answer is not JSON, or was cut short", status=answer.status)
         return answer.body
 
@@ -430,9 +522,9 @@ def _by_status(answer: Answer) -> ApiError | None:
         return RateLimited(service, "too many requests", status=status)
     if status >= 500 or status in (408, 425):
         return TemporaryApiError(service, "the service failed", status=status)
-    if status == 404:
-        return RequestRejected(service, "not found", status=status, code="not_found")
-    return RequestRejected(service, "the request was refused", status=status)
+    kinds = {404: (NotFound, "not found"), 409: (Duplicate, "the service says it has done this already")}
+    kind, message = kinds.get(status, (RequestRejected, "the request was refused"))
+    return kind(service, message, status=status)
 
 
 def _permitted(base_url: str, *, service: str, hosts: Sequence[str], allowed_hosts: Sequence[str]) -> SplitResult:
@@ -480,6 +572,15 @@ def _filled(path: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         path = path.replace("{" + name + "}", quote(value, safe=""))
     return "/" + path.lstrip("/")
+
+
+def _content(json: Any, form: Sequence[tuple[str, str]] | None) -> tuple[str, bytes] | None:
+    """Content type and body."""
+    if form is not None:
+        return "application/x-www-form-urlencoded", urlencode(form).encode()
+    if json is None:
+        return None
+    return "application/json", jsonlib.dumps(json, ensure_ascii=False).encode()
 
 
 def _loggable(path: str) -> str:

@@ -32,6 +32,7 @@ from lettertrail.errors import (
     ApiError,
     ConfigurationError,
     ContractError,
+    NotFound,
     RateLimited,
     RequestRejected,
     TemporaryApiError,
@@ -147,7 +148,7 @@ class Mailchimp(Esp):
                 yield member
             log.info("mailchimp contacts read=%d unknown=%d list=%s", words.total(), words["unknown"], list_id)
 
-    def events(self, since: datetime | None) -> Iterator[Event]:
+    def events(self, since: datetime | None, until: datetime | None = None) -> Iterator[Event]:
         """What happened to the letters of the last `activity_days` before `since`, re-reading a day."""
         params: dict[str, str] = {"sort_field": "send_time", "sort_dir": "ASC"}
         if since is not None:
@@ -428,10 +429,8 @@ class Mailchimp(Esp):
         member = hashlib.md5(email.encode(), usedforsecurity=False).hexdigest()
         try:
             row = self.api.get(path + "/{member}", fill={"member": member}, params={"fields": "status"})
-        except RequestRejected as error:
-            if error.status == 404:
-                return None
-            raise
+        except NotFound:
+            return None
         return str(row["status"])
 
     def _segment(self, list_id: str, audience: str) -> int | None:

@@ -1,12 +1,15 @@
 """What every ESP adapter offers, in both directions, and the records that cross the line.
 
-Reading yields `Campaign`, `Contact` and `Event`: the columns of `raw_esp` plus `payload`, the untouched JSON.
-An adapter translates words and unrolls arrays; it does not interpret. A word it does not know becomes
-`unknown` and stays readable in the payload. Iterators, because an answer may come by pages, by an export
-job that is asked for, waited for and downloaded, or as last-state rows; the caller cannot tell and need not.
+Reading yields `MailingList`, `Campaign`, `CampaignTotals`, `Link`, `Contact` and `Event`: the columns of `raw_esp`
+plus `payload`, the untouched JSON. An adapter translates words and unrolls arrays; it does not interpret. A word it
+does not know becomes `unknown` and stays readable in the payload. Iterators, because an answer may come by pages, by
+an export job that is asked for, waited for and downloaded, or as last-state rows; the caller cannot tell and need not.
 
-Writing returns exactly one `Outcome` for every `Record` given. An adapter whose service answers with one
-flag for many rows reads back before it reports. No method sends mail, and none can subscribe someone again.
+Writing returns exactly one `Outcome` for every `Record` given. An adapter whose service answers with one flag for many
+rows reads back before it reports. No method can subscribe someone again, and only `send` sends mail.
+
+What a service cannot do is left as the port has it: readers yield nothing, writers refuse every record with the reason
+`UNSUPPORTED`. `lettertrail.esps.capabilities` reads from the classes which methods an adapter has of its own.
 """
 
 from __future__ import annotations
@@ -19,28 +22,52 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 
 from lettertrail.clock import Clock
+from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.http import Call, RestClient
 from lettertrail.settings import Settings
 
 __all__ = [
+    "UNSUPPORTED",
     "AccountConnection",
     "Call",
     "Campaign",
+    "CampaignTotals",
     "CheckStep",
+    "ConnectionField",
     "Contact",
+    "Delivery",
     "Esp",
     "Event",
+    "Export",
+    "Hook",
+    "Letter",
+    "Link",
+    "MailingList",
     "Outcome",
     "Record",
+    "Sent",
     "event_id",
     "normalise_email",
     "operator_hosts",
 ]
 
 ContactStatus = Literal["subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived", "unknown"]
-EventType = Literal["sent", "opened", "clicked", "bounced", "unsubscribed", "complained", "unknown"]
-BounceKind = Literal["hard", "soft"]
+EventType = Literal[
+    "sent", "delivered", "opened", "clicked", "bounced", "rejected", "unsubscribed", "complained", "unknown"
+]
+"""`rejected`: the service did not even try (already suppressed, invalid, over a limit)."""
+BounceKind = Literal["hard", "soft", "block"]
+"""`block`: the receiving side refused for its policy or the sender's reputation, not for the mailbox."""
+EventSource = Literal["poll", "snapshot", "webhook"]
+"""How we know: an event row of the service, a change of a recipient's last state (derived), or a webhook."""
 Status = Literal["applied", "already_ok", "rejected", "retry_pending"]
+Evidence = Literal["unsubscribed", "complaint", "hard_bounce", "erased"]
+"""What a refusal proves, in the words of `dim_suppression`."""
+Signature = Literal["none", "hmac_sha256_time", "hmac_sha1_form", "md5_body"]
+HookBody = Literal["form", "json"]
+Sending = Literal["accepted", "rejected", "unknown"]
+
+UNSUPPORTED = "the service cannot do this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +88,65 @@ class AccountConnection:
         """`base_url` with https:// before a bare host and no slash at the end; empty when there is none."""
         text = (self.base_url or "").strip().rstrip("/")
         return text if not text or "://" in text else f"https://{text}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionField:
+    """A field of the connection form beyond host, login and password: an option of the adapter."""
+
+    name: str
+    title: str
+    description: str
+    is_secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MailingList:
+    """An audience, address book, list or group."""
+
+    external_id: str
+    name: str | None
+    status: str | None
+    contacts: int | None
+    """Members of any status; None when the service does not say."""
+    created_at: datetime | None
+    payload: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignTotals:
+    """The service's own counts of one campaign. None: it does not say (which is not zero)."""
+
+    external_id: str
+    """The campaign's id."""
+    sent: int | None = None
+    delivered: int | None = None
+    opens: int | None = None
+    opened: int | None = None
+    """People, once each."""
+    opened_without_proxies: int | None = None
+    clicks: int | None = None
+    clicked: int | None = None
+    bounced_hard: int | None = None
+    bounced_soft: int | None = None
+    bounced: int | None = None
+    """Of any kind, also where the service does not split them."""
+    unsubscribed: int | None = None
+    complained: int | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of a campaign. `external_id` comes from `event_id`."""
+
+    external_id: str
+    campaign_id: str
+    url: str
+    clicks: int | None
+    clicked: int | None
+    """People, once each."""
+    payload: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +179,8 @@ class Contact:
     changed_at: datetime | None
     tags: tuple[str, ...]
     payload: Mapping[str, Any] = field(repr=False)
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Custom fields by the service's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +199,11 @@ class Event:
     """True when the service says a mail proxy did it, None when the service does not say."""
     reason: str | None
     payload: Mapping[str, Any] = field(repr=False)
+    source: EventSource = "poll"
+    message_ref: str | None = None
+    """The service's id of this one message, or our own reference that it gave back (transactional mail)."""
+    user_agent: str | None = field(default=None, repr=False)
+    ip: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +222,8 @@ class Outcome:
     key: str = field(repr=False)
     status: Status
     reason: str | None = None
+    evidence: Evidence | None = None
+    """Set when the refusal itself says that this person must not be mailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +235,71 @@ class CheckStep:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A job the service was asked for. Holds no address and no secret: it travels through XCom."""
+
+    kind: str
+    """The adapter's own word: `contacts active`."""
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One transactional message to one person. `key` is ours: it is sent along where the service takes one."""
+
+    key: str
+    to: str = field(repr=False)
+    subject: str = field(repr=False)
+    sender: str
+    sender_name: str | None = None
+    html: str | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
+    reply_to: str | None = None
+    template_id: str | None = None
+    """Of the service; then `variables` fill it and html and text stay empty."""
+    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    unsubscribe_url: str | None = field(default=None, repr=False)
+    """For `List-Unsubscribe`, one click (RFC 8058) included; left out where the service takes no such header."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one `Letter`. `unknown`: no answer came, so it may be on its way; sending again may mail twice."""
+
+    key: str
+    status: Sending
+    message_ref: str | None = None
+    reason: str | None = None
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook as it came in. Header names in lower case."""
+
+    method: str
+    url: str
+    """As registered with the service: behind a proxy not what the server sees."""
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """How one kind of webhook of a service is told from a forgery."""
+
+    signature: Signature
+    body: HookBody
+    header: str | None = None
+    """Lower-case name of the header that holds the signature."""
+    is_optional: bool = False
+    """Hooks made before the service signed have no signature; the secret in the path must do for those."""
+
+
 class Esp(ABC):
     """One account of an e-mail service."""
 
@@ -147,6 +307,24 @@ class Esp(ABC):
     """Equal to the module's name."""
     hosts: ClassVar[tuple[str, ...]] = ()
     """Outbound hosts the service lives on (`*` allowed); https only."""
+    title: ClassVar[str] = ""
+    """As people write it: `Mailchimp`."""
+    fields: ClassVar[tuple[ConnectionField, ...]] = ()
+    """The options of the connection form."""
+    labels: ClassVar[Mapping[str, str]] = {}
+    """What host, login and password mean here, by those names; a field that is not named is hidden."""
+    placeholders: ClassVar[Mapping[str, str]] = {}
+    """Examples shown in empty fields, by field name."""
+    hooks: ClassVar[Mapping[str, Hook]] = {}
+    """Webhooks by kind: `marketing`, `transactional`. The kind is part of the address to register."""
+    bulk: ClassVar[int] = 1
+    """Contacts that `upsert` puts into one call."""
+    calls_per_second: ClassVar[float | None] = None
+    """The service's limit, shared by everything that uses the account; None when it has none."""
+    connections: ClassVar[int] = 4
+    """How many requests of one account may be under way at once, over all tasks."""
+    sends_attributes: ClassVar[bool] = False
+    """True when `add_members` sends `Record.attributes` along, also for who is a member already."""
 
     def __init__(
         self, *, account: str, api: RestClient, options: Mapping[str, object] | None = None, clock: Clock
@@ -155,6 +333,8 @@ class Esp(ABC):
         self.api = api
         self.options = {name: str(value).strip() for name, value in (options or {}).items()}
         self.clock = clock
+        self.exports: Sequence[Export] = ()
+        """Jobs asked for earlier and ready now: the readers collect these instead of asking for new ones."""
 
     @classmethod
     @abstractmethod
@@ -171,17 +351,49 @@ class Esp(ABC):
     def check(self) -> Iterator[CheckStep]:
         """Tries the connection step by step and stops at the first step that fails."""
 
+    # Reading. `since` None means everything the service still knows. `until` only saves work: what happened later may
+    # come too. Overlaps are free (merge on key and content), so each adapter overlaps as much as its service needs.
+
+    def start_exports(self, since: datetime | None) -> list[Export]:
+        """Asks for the jobs that the readers will need; none where answers come at once.
+
+        A reader that finds none in `exports` asks and waits by itself.
+        """
+        return []
+
+    def is_ready(self, export: Export) -> bool:
+        """Whether a job is done.
+
+        Raises:
+            TemporaryApiError: it failed; it may be asked for again.
+        """
+        return True
+
+    def lists(self) -> Iterator[MailingList]:
+        """All lists."""
+        return iter(())
+
     @abstractmethod
     def campaigns(self, since: datetime | None) -> Iterator[Campaign]:
-        """Letters, with those that may have changed since `since`; None means all."""
+        """Letters, with those that may have changed since `since`."""
+
+    def totals(self, since: datetime | None) -> Iterator[CampaignTotals]:
+        """The service's own counts of the letters that may have changed since `since`."""
+        return iter(())
+
+    def links(self, since: datetime | None) -> Iterator[Link]:
+        """Links of the letters that may have changed since `since`."""
+        return iter(())
 
     @abstractmethod
     def contacts(self, since: datetime | None) -> Iterator[Contact]:
-        """Contacts changed since `since` less an overlap; None means all."""
+        """Contacts changed since `since` less an overlap."""
 
     @abstractmethod
-    def events(self, since: datetime | None) -> Iterator[Event]:
-        """What happened since `since` less an overlap; None means everything the service still knows."""
+    def events(self, since: datetime | None, until: datetime | None = None) -> Iterator[Event]:
+        """What happened since `since` less an overlap."""
+
+    # Writing: one outcome per record. Nothing here can make a mailable contact of one who left.
 
     @abstractmethod
     def suppressed(self) -> Iterator[str]:
@@ -190,6 +402,25 @@ class Esp(ABC):
     @abstractmethod
     def suppress(self, records: Sequence[Record]) -> Iterator[Outcome]:
         """Makes the service stop mailing these; adds nobody."""
+
+    def unsubscribe(self, records: Sequence[Record]) -> Iterator[Outcome]:
+        """Records the person's own wish to leave the lists; `suppress` where the service knows no difference."""
+        return self.suppress(records)
+
+    def erase(self, records: Sequence[Record]) -> Iterator[Outcome]:
+        """Deletes people for good, as the law asks; what the service keeps after that is its own matter."""
+        return _refuse(records)
+
+    def upsert(self, records: Sequence[Record]) -> Iterator[Outcome]:
+        """Writes `attributes` (custom fields by the service's name) in bulk, subscription status untouched.
+
+        An address the service lacks is created with the option `add_missing`, otherwise rejected.
+        """
+        return _refuse(records)
+
+    def set_preferences(self, records: Sequence[Record]) -> Iterator[Outcome]:
+        """Writes preference categories: `attributes` maps the category's name to True or False."""
+        return _refuse(records)
 
     @abstractmethod
     def members(self, audience: str) -> Iterator[str]:
@@ -203,9 +434,34 @@ class Esp(ABC):
     def remove_members(self, audience: str, records: Sequence[Record]) -> Iterator[Outcome]:
         """Takes these out of the audience; they stay contacts."""
 
+    # Transactional mail
+
+    def send(self, letters: Sequence[Letter]) -> Iterator[Sent]:
+        """Sends each letter to its one person, at most once: an unanswered call is reported and not repeated.
+
+        Raises:
+            ConfigurationError: the connection holds nothing to send with.
+        """
+        raise ConfigurationError(f"connection {self.account!r}: {self.name} sends no transactional mail")
+
+    # Webhooks
+
+    @classmethod
+    def read_hook(cls, kind: str, delivery: Delivery) -> Iterator[Event]:
+        """The events of a webhook that was verified already; `source` is `webhook`.
+
+        Raises:
+            ContractError: the body is not what the service sends.
+        """
+        raise ContractError(f"{cls.name} has no webhook {kind!r}")
+
     def calls(self) -> list[Call]:
         """The write calls made since this was last asked; paths hold no address."""
         return self.api.drain_calls()
+
+
+def _refuse(records: Sequence[Record]) -> Iterator[Outcome]:
+    return (Outcome(record.key, "rejected", UNSUPPORTED) for record in records)
 
 
 def normalise_email(address: str) -> str:
