@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path(".lettertrail/bench"))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     parser.add_argument("--without", nargs="*", default=[], help="contenders to leave out: dlt pgloader pipe pipe_hash")
+    parser.add_argument("--pgloader-up-to", type=int, default=20_000_000, help="rows; it is slow")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("lettertrail").setLevel(logging.WARNING)
@@ -51,7 +52,8 @@ def main() -> int:
             target = postgres.ensure_database(f"bench_{rows}")
             migrate(target)
             places = Places(site.dsn, target, work)
-            figures[rows] = _full_copies(site, places, options.runs, missing)
+            left_out = {*missing, *(["pgloader"] if rows > options.pgloader_up_to else [])}
+            figures[rows] = _full_copies(site, places, options.runs, missing, left_out)
             figures[rows] |= _keeping_up(site, places, options.runs)
             facts = describe(mariadb.dsn, target, work / "dlt-env" / "bin" / "python")
             # After every size: the next one may take an hour.
@@ -64,7 +66,9 @@ def main() -> int:
     return 0
 
 
-def _full_copies(site: Site, places: Places, runs: int, missing: dict[str, str]) -> dict[str, list[Figure]]:
+def _full_copies(
+    site: Site, places: Places, runs: int, missing: dict[str, str], left_out: set[str]
+) -> dict[str, list[Figure]]:
     contenders: dict[str, tuple[str, Callable[[], Figure]]] = {
         "ours": ("raw_bitrix", partial(_full, places)),
         "dlt": ("bench_dlt", partial(dlt, places)),
@@ -76,12 +80,13 @@ def _full_copies(site: Site, places: Places, runs: int, missing: dict[str, str])
     site.warm_up()
     for run in range(1, runs + 1):
         for name, (schema, copy) in contenders.items():
-            if name in missing:
+            if name in left_out:
                 continue
             try:
                 figure = copy()
             except Missing as reason:
                 missing[name] = str(reason)
+                left_out.add(name)
                 log.warning("%s", reason)
                 continue
             places.check(schema, site.count())
