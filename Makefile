@@ -4,6 +4,7 @@ PY := .venv/bin/python
 SCALE ?= 1
 SEED ?= 7
 MINUTES ?= 30
+WORKERS ?= 2
 SOAK_SEED ?= 1
 ROWS ?= 5000000 20000000
 
@@ -26,12 +27,12 @@ clean: stop ## Stop, and remove the demo's data
 	@rm -rf .lettertrail
 	@echo "removed .lettertrail (the environment .venv stays; remove it by hand)"
 
-test: ## Install what tests need and run all of them
+test: ## Install what tests need and run all of them (WORKERS=2)
 	@scripts/bootstrap dev
 	@$(PY) -m ruff check include dags plugins tests bench
 	@$(PY) -m ruff format --check --quiet include dags plugins tests bench
 	@$(PY) -m mypy
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 soak: ## Kill, cut and fill up what copies, at random, and count what was lost (MINUTES=30 SOAK_SEED=1)
 	@scripts/bootstrap dev
