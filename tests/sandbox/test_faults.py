@@ -87,6 +87,17 @@ def test_method_path_and_skip_choose_the_request(service: Service) -> None:
     assert service.ask("/lists").status_code == 201
 
 
+def test_keys_among_the_parameters_are_not_in_the_journal(service: Service) -> None:
+    """Some services want the key in the form or in the JSON: the file of requests must not hold it."""
+    requests.post(f"{service.base}/a", data={"list_id": "7", "api_key": "s3cret"}, timeout=10)
+    requests.post(f"{service.base}/a?api_key=s3cret", json={"key": "s3cret", "email": "a@example.com"}, timeout=10)
+    assert [line["body"] for line in service.lines()] == [
+        "list_id=7&api_key=***",
+        {"key": "***", "email": "a@example.com"},
+    ]
+    assert "s3cret" not in service.log.read_text(encoding="utf-8")
+
+
 def test_a_dropped_answer_leaves_the_work_done(service: Service) -> None:
     """The caller sees a cut connection, the service has acted, the journal tells both."""
     service.order(kind="drop_after_write")
@@ -123,6 +134,17 @@ def test_a_slow_answer_is_whole(service: Service) -> None:
     began = time.monotonic()
     assert service.ask().json()["done"] == 1
     assert time.monotonic() - began >= 0.3
+
+
+def test_a_dripping_answer_begins_at_once_and_takes_its_time(service: Service) -> None:
+    """Were it to wait first, a limit on the wait for the next byte would catch it, and the fault would be no fault."""
+    service.order(kind="slow_drip", seconds=0.6)
+    began = time.monotonic()
+    answer = requests.post(f"{service.base}/thing", json={}, timeout=0.3, stream=True)
+    first = next(answer.iter_content(1))
+    assert time.monotonic() - began < 0.3
+    assert json.loads(first + answer.content)["done"] == 1
+    assert time.monotonic() - began >= 0.6
 
 
 def test_orders_are_listed_and_forgotten(service: Service) -> None:

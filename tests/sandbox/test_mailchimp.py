@@ -111,6 +111,7 @@ def test_the_eleventh_connection_is_refused_without_a_body(account: Account) -> 
     assert (refused.status_code, refused.content) == (429, b"")
     assert [answer.status_code for answer in answers] == [200] * 10
     assert account.get("/ping")
+    assert requests.get(account.base.replace("/3.0", "/_sandbox/limits"), timeout=10).json()["violations"] == 1
 
 
 def test_post_may_stand_for_another_method(account: Account) -> None:

@@ -9,7 +9,9 @@ request is used up by it: `skip` matching requests pass before, `times` requests
 
 Kinds: `refuse` answers `status` with `body` (nothing by default) and does not ask the service; `drop_before` cuts
 the connection instead of asking; `drop_after_write` lets the service do its work and cuts the connection; `truncate`
-sends half of the answer as if it were all; `slow` waits `seconds` and then lets the answer drip in eight pieces.
+sends half of the answer as if it were all; `slow` waits `seconds` and then lets the answer drip in eight pieces;
+`slow_drip` begins at once and takes `seconds` in 64 small pieces, so that a limit on the wait for the next byte never
+strikes.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lettertrail.sandbox.journal import ADMIN, FAULT_KEY, NOTE_KEY
 
-KINDS = ("refuse", "drop_before", "drop_after_write", "truncate", "slow")
+KINDS = ("refuse", "drop_before", "drop_after_write", "truncate", "slow", "slow_drip")
 PATH = f"{ADMIN}faults"
 PIECES = 8
+DROPS = 64
 
 
 @dataclass(slots=True)
@@ -136,18 +139,21 @@ class Faults:
             await Response(fault.body, fault.status)(scope, receive, send)
             return
         if fault.kind == "drop_before":
-            await _cut(scope)
+            await cut(scope)
             return
         answer = _Answer(scope)
         await self._app(scope, receive, answer.take)
         if fault.kind == "drop_after_write":
-            await _cut(scope)
+            await cut(scope)
             return
         if fault.kind == "truncate":
             await answer.give(send, answer.body[: len(answer.body) // 2])
             return
+        if fault.kind == "slow_drip":
+            await answer.give(send, answer.body, pieces=DROPS, seconds=fault.seconds)
+            return
         await asyncio.sleep(fault.seconds)
-        await answer.give(send, answer.body, pieces=PIECES, pause=fault.seconds / PIECES)
+        await answer.give(send, answer.body, pieces=PIECES, seconds=fault.seconds)
 
     async def _administer(self, request: Request) -> Response:
         if not hmac.compare_digest(_key_of(request.headers.get("authorization", "")), self._key.encode()):
@@ -180,18 +186,20 @@ class _Answer:
         else:
             self.body += message.get("body", b"")
 
-    async def give(self, send: Send, body: bytes, *, pieces: int = 1, pause: float = 0.0) -> None:
+    async def give(self, send: Send, body: bytes, *, pieces: int = 1, seconds: float = 0.0) -> None:
         headers = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
         headers.append((b"content-length", str(len(body)).encode()))
         await send({**self._start, "headers": headers})
         size = max(1, -(-len(body) // pieces))
-        for begin in range(0, len(body), size):
+        begins = range(0, len(body), size)
+        for begin in begins:
             await send({"type": "http.response.body", "body": body[begin : begin + size], "more_body": True})
-            await asyncio.sleep(pause)
+            await asyncio.sleep(seconds / len(begins))
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _cut(scope: Scope) -> None:
+async def cut(scope: Scope) -> None:
+    """Breaks the connection off, after the journal has its line."""
     if NOTE_KEY in scope:
         scope[NOTE_KEY]()
     transport = scope.get("state", {}).get("transport")

@@ -1,8 +1,8 @@
 """The append-only log of every request a sandbox service received, refused ones included.
 
 One JSON object a line: `ts, service, method, path, query, body, status, is_write`, and after a fault `fault` and
-`performed` (the status the service would have given). The secret in Bitrix's path and the tokens of its applications
-are masked. Bodies are otherwise written as they came: the file holds invented people only.
+`performed` (the status the service would have given). The secret in Bitrix's path, the tokens of its applications and
+keys among the parameters are masked. Bodies are otherwise written as they came: the file holds invented people only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAULT_KEY = "lettertrail.fault"
 NOTE_KEY = "lettertrail.note"
 """Where a fault finds the way to have the line written before it cuts the connection."""
 
-SECRETS = frozenset({"auth", "access_token", "refresh_token", "client_secret"})
+SECRETS = frozenset({"auth", "access_token", "refresh_token", "client_secret", "api_key", "key"})
 _SECRET_PAIR = re.compile(rf"((?:^|&)(?:{'|'.join(sorted(SECRETS))})=)[^&]*")
 
 IsWrite = Callable[[str, str, Any], bool]

@@ -7,6 +7,8 @@ import binascii
 import hmac
 import json
 import logging
+import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,9 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from lettertrail.sandbox import limits
 from lettertrail.sandbox.esps.mailchimp import (
     batches,
     campaigns,
+    history,
     lists,
     members,
     recipients,
@@ -27,19 +31,22 @@ from lettertrail.sandbox.esps.mailchimp import (
     writing,
 )
 from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore
-from lettertrail.sandbox.esps.mailchimp.wire import Answer, Call, Problem, Router, not_found, to_bytes
+from lettertrail.sandbox.esps.mailchimp.wire import Answer, Call, Problem, Router, invalid_resource, not_found, to_bytes
+from lettertrail.sandbox.hooks import HookRequest
+from lettertrail.sandbox.limits import RateLimit
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/3.0"
 MAX_CONNECTIONS = 10
+WEBHOOKS = re.compile(r"/lists/[^/]+/webhooks/?")
 OVERRIDABLE = ("PUT", "PATCH", "DELETE", "GET")
 
 
 def routes() -> Router:
     """All resources of the service."""
     router = Router()
-    for module in (lists, members, writing, tags, campaigns, reports, recipients, webhooks, batches):
+    for module in (lists, members, writing, tags, history, campaigns, reports, recipients, webhooks, batches):
         router.include(module.router)
     return router
 
@@ -54,25 +61,40 @@ def asks_for_change(method: str, path: str, body: Any) -> bool:
     return method not in {"GET", "HEAD"}
 
 
-def create_app(store: MailchimpStore, *, api_key: str, batch_step_seconds: float = 0.2) -> MailchimpApp:
+def create_app(
+    store: MailchimpStore,
+    *,
+    api_key: str,
+    batch_step_seconds: float = 0.2,
+    post: Callable[[HookRequest], int] | None = None,
+) -> MailchimpApp:
     """The service for one account.
 
     Args:
         store: the account's state.
         api_key: `<32 hex>-<data centre>`.
         batch_step_seconds: how long a batch stays pending, and then finalizing.
+        post: sends the handshake of a webhook and gives the status; without it every webhook is taken.
     """
-    return MailchimpApp(store, api_key=api_key, batch_step_seconds=batch_step_seconds)
+    return MailchimpApp(store, api_key=api_key, batch_step_seconds=batch_step_seconds, post=post)
 
 
 class MailchimpApp:
-    """An ASGI app: the Marketing API under `/3.0`, and `/_sandbox/health`."""
+    """An ASGI app: the Marketing API under `/3.0`, `/_sandbox/health` and `/_sandbox/limits`."""
 
-    def __init__(self, store: MailchimpStore, *, api_key: str, batch_step_seconds: float) -> None:
+    def __init__(
+        self,
+        store: MailchimpStore,
+        *,
+        api_key: str,
+        batch_step_seconds: float,
+        post: Callable[[HookRequest], int] | None = None,
+    ) -> None:
         self._store = store
         self._api_key = api_key
+        self._post = post
         self._router = routes()
-        self._open_requests = 0
+        self.limits = {"connections": RateLimit(connections=MAX_CONNECTIONS)}
         self._batches = batches.BatchRunner(store, self._router, step_seconds=batch_step_seconds)
         self._batches.wake()
 
@@ -84,16 +106,18 @@ class MailchimpApp:
         if request.url.path == "/_sandbox/health":
             await JSONResponse({"status": "ok", "service": "mailchimp"})(scope, receive, send)
             return
-        if self._open_requests >= MAX_CONNECTIONS:
+        if request.url.path == limits.PATH:
+            await limits.shown(self.limits)(scope, receive, send)
+            return
+        if not self.limits["connections"].enter():
             # The real service answers without a JSON body here: clients must go by the status alone.
             await Response(status_code=429)(scope, receive, send)
             return
-        self._open_requests += 1
         try:
             response = await self._respond(request)
             await response(scope, receive, send)
         finally:
-            self._open_requests -= 1
+            self.limits["connections"].leave()
 
     def close(self) -> None:
         """Stops the work on batches."""
@@ -105,7 +129,7 @@ class MailchimpApp:
             return await run_in_threadpool(self._download, request.url.path, request.url.query)
         try:
             call = self._call(request, raw)
-            answer = await run_in_threadpool(self._router.dispatch, self._store, call)
+            answer = await run_in_threadpool(self._answer, call)
         except Problem as problem:
             return Response(
                 to_bytes(problem.body()),
@@ -115,6 +139,19 @@ class MailchimpApp:
         if call.method == "POST" and call.path.startswith("/batches"):
             self._batches.wake()
         return _response(answer)
+
+    def _answer(self, call: Call) -> Answer:
+        if self._post is not None and call.method == "POST" and WEBHOOKS.fullmatch(call.path):
+            self._shake_hands(self._post, str(call.fields().get("url", "")))
+        return self._router.dispatch(self._store, call)
+
+    def _shake_hands(self, post: Callable[[HookRequest], int], url: str) -> None:
+        try:
+            status = post(webhooks.handshake(url))
+        except OSError:
+            status = 0
+        if status != 200:
+            raise invalid_resource(("url", "The URL did not answer 200."))
 
     def _download(self, path: str, query: str) -> Response:
         content = batches.archive(self._store, path, query)

@@ -14,7 +14,7 @@ import re
 import sqlite3
 
 from lettertrail.sandbox.esps.mailchimp.members import find_member
-from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, dump, subscriber_hash
+from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, dump, subscriber_hash, unique_email_id
 from lettertrail.sandbox.esps.mailchimp.wire import Json, Problem, invalid_resource, to_utc_text
 
 WRITABLE_STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
@@ -81,9 +81,28 @@ def upsert(
                 f"update members set {columns} where member = ?",
                 (*changed.values(), now, current["member"]),
             )
-    found = store.row("select * from members where member = ?", current["member"])
-    assert found is not None
+        found = store.row("select * from members where member = ?", current["member"])
+        assert found is not None
+        _tell(store, current, found)
     return found
+
+
+def _tell(store: MailchimpStore, before: sqlite3.Row | None, after: sqlite3.Row) -> None:
+    """Has webhooks hear of a change that came by the API."""
+    status = after["status"]
+    if before is not None and before["email_address"] != after["email_address"]:
+        facts = {"new_email": after["email_address"], "old_email": before["email_address"]}
+        store.note_hook(after, "upemail", source="api", new_id=unique_email_id(after["member"]), **facts)
+    if before is None or before["status"] != status:
+        if status == "subscribed":
+            store.note_hook(after, "subscribe", source="api")
+        elif status == "unsubscribed":
+            store.note_hook(after, "unsubscribe", source="api", action="unsub", reason="manual", campaign_id="")
+        elif status == "cleaned":
+            email = after["email_address"]
+            store.note_hook(after, "cleaned", source="api", reason="hard", campaign_id="", email=email)
+    elif any(before[name] != after[name] for name in ("merge_fields", "interests", "email_type")):
+        store.note_hook(after, "profile", source="api")
 
 
 def _insert(store: MailchimpStore, db: sqlite3.Connection, list_id: str, values: Json, now: str) -> sqlite3.Row:
@@ -95,6 +114,7 @@ def _insert(store: MailchimpStore, db: sqlite3.Connection, list_id: str, values:
     )
     found = store.row("select * from members where member = ?", cursor.lastrowid)
     assert found is not None
+    _tell(store, None, found)
     return found
 
 

@@ -360,16 +360,39 @@ def create_category(store: MailchimpStore, call: Call) -> Answer:
     return Answer(body=payload)
 
 
+@router.on("GET", "/lists/{list_id}/interest-categories/{category_id}")
+def get_category(store: MailchimpStore, call: Call) -> Answer:
+    """One group."""
+    return Answer(body=json.loads(_category(store, call)["payload"]))
+
+
+@router.on("PATCH", "/lists/{list_id}/interest-categories/{category_id}")
+def change_category(store: MailchimpStore, call: Call) -> Answer:
+    """Changes title, type or place."""
+    with store.transaction() as db:
+        row = _category(store, call)
+        payload = json.loads(row["payload"]) | _only(call.fields(), ("title", "type", "display_order"))
+        if payload["type"] not in CATEGORY_TYPES:
+            raise invalid_resource(("type", "Value did not match any of the allowed options"))
+        db.execute("update interest_categories set payload = ? where id = ?", (dump(payload), row["id"]))
+        return Answer(body=payload)
+
+
+@router.on("DELETE", "/lists/{list_id}/interest-categories/{category_id}")
+def delete_category(store: MailchimpStore, call: Call) -> Answer:
+    """Removes a group with its interests."""
+    with store.transaction() as db:
+        db.execute("delete from interest_categories where id = ?", (_category(store, call)["id"],))
+    return Answer(204)
+
+
 @router.on("GET", "/lists/{list_id}/interest-categories/{category_id}/interests")
 def list_interests(store: MailchimpStore, call: Call) -> Answer:
     """The interests of a group; `subscriber_count` is a text, as in the real service."""
-    list_id, category_id = _category(store, call)
-    rows = store.rows("select id, payload from interests where category_id = ? order by rowid", category_id)
+    list_id, category_id = call.names["list_id"], _category(store, call)["id"]
+    rows = store.rows("select * from interests where category_id = ? order by rowid", category_id)
     count, offset = call.page()
-    interests = [
-        json.loads(row["payload"]) | {"subscriber_count": _subscribers(store, list_id, row["id"])}
-        for row in rows[offset : offset + count]
-    ]
+    interests = [_shown_interest(store, row) for row in rows[offset : offset + count]]
     return Answer(
         body={
             "interests": interests,
@@ -383,7 +406,7 @@ def list_interests(store: MailchimpStore, call: Call) -> Answer:
 @router.on("POST", "/lists/{list_id}/interest-categories/{category_id}/interests")
 def create_interest(store: MailchimpStore, call: Call) -> Answer:
     """Adds an interest to a group."""
-    list_id, category_id = _category(store, call)
+    list_id, category_id = call.names["list_id"], _category(store, call)["id"]
     fields = call.fields()
     if not fields.get("name"):
         raise invalid_resource(("name", "This value should not be blank."))
@@ -403,11 +426,58 @@ def create_interest(store: MailchimpStore, call: Call) -> Answer:
     return Answer(body=payload)
 
 
-def _category(store: MailchimpStore, call: Call) -> tuple[str, str]:
-    list_id, category_id = call.names["list_id"], call.names["category_id"]
-    if store.row("select 1 from interest_categories where list_id = ? and id = ?", list_id, category_id) is None:
+@router.on("GET", "/lists/{list_id}/interest-categories/{category_id}/interests/{interest_id}")
+def get_interest(store: MailchimpStore, call: Call) -> Answer:
+    """One interest."""
+    return Answer(body=_shown_interest(store, _interest(store, call)))
+
+
+@router.on("PATCH", "/lists/{list_id}/interest-categories/{category_id}/interests/{interest_id}")
+def change_interest(store: MailchimpStore, call: Call) -> Answer:
+    """Changes name or place."""
+    with store.transaction() as db:
+        row = _interest(store, call)
+        payload = json.loads(row["payload"]) | _only(call.fields(), ("name", "display_order"))
+        db.execute("update interests set payload = ? where id = ?", (dump(payload), row["id"]))
+        return Answer(body=_shown_interest(store, _interest(store, call)))
+
+
+@router.on("DELETE", "/lists/{list_id}/interest-categories/{category_id}/interests/{interest_id}")
+def delete_interest(store: MailchimpStore, call: Call) -> Answer:
+    """Removes an interest."""
+    with store.transaction() as db:
+        db.execute("delete from interests where id = ?", (_interest(store, call)["id"],))
+    return Answer(204)
+
+
+def _only(fields: Json, names: tuple[str, ...]) -> Json:
+    return {name: value for name, value in fields.items() if name in names}
+
+
+def _category(store: MailchimpStore, call: Call) -> sqlite3.Row:
+    found = store.row(
+        "select * from interest_categories where list_id = ? and id = ?",
+        call.names["list_id"],
+        call.names["category_id"],
+    )
+    if found is None:
         raise not_found()
-    return list_id, category_id
+    return found
+
+
+def _interest(store: MailchimpStore, call: Call) -> sqlite3.Row:
+    category = _category(store, call)
+    found = store.row(
+        "select * from interests where category_id = ? and id = ?", category["id"], call.names["interest_id"]
+    )
+    if found is None:
+        raise not_found()
+    return found
+
+
+def _shown_interest(store: MailchimpStore, row: sqlite3.Row) -> Json:
+    payload: Json = json.loads(row["payload"])
+    return payload | {"subscriber_count": _subscribers(store, row["list_id"], row["id"])}
 
 
 def _subscribers(store: MailchimpStore, list_id: str, interest_id: str) -> str:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, digits, subscriber_hash
+from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, subscriber_hash, unique_email_id, web_id
 from lettertrail.sandbox.esps.mailchimp.wire import (
     Answer,
     Call,
@@ -86,18 +86,19 @@ def member_json(store: MailchimpStore, row: sqlite3.Row) -> Json:
         "select tag from merge_fields where list_id = ? order by merge_id", row["list_id"]
     )} | json.loads(row["merge_fields"])  # fmt: skip
     tags = tags_of(store, row["member"])
+    chosen = json.loads(row["interests"])
     interests = {
-        found["id"]: False
+        found["id"]: chosen.get(found["id"], False)
         for found in store.rows("select id from interests where list_id = ? order by id", row["list_id"])
-    } | json.loads(row["interests"])
+    }
     names = (str(merge_fields.get("FNAME", "")), str(merge_fields.get("LNAME", "")))
     body: Json = {
         "id": row["id"],
         "email_address": row["email_address"],
-        "unique_email_id": f"{digits('unique' + str(row['member']), 10):010d}",
+        "unique_email_id": unique_email_id(row["member"]),
         "contact_id": contact_id(row["member"]),
         "full_name": " ".join(name for name in names if name),
-        "web_id": 100_000_000 + row["member"],
+        "web_id": web_id(row["member"]),
         "email_type": row["email_type"],
         "status": row["status"],
         "consents_to_one_to_one_messaging": True,
@@ -204,7 +205,7 @@ def _filters(store: MailchimpStore, call: Call, list_id: str) -> tuple[str, list
         add("email_type = ?", email_type)
     if unique := call.query.get("unique_email_id"):
         ids = [r["member"] for r in store.rows("select member from members where list_id = ?", list_id)]
-        add("member = ?", next((m for m in ids if f"{digits('unique' + str(m), 10):010d}" == unique), -1))
+        add("member = ?", next((m for m in ids if unique_email_id(m) == unique), -1))
     if interest_ids := [word for word in call.query.get("interest_ids", "").split(",") if word]:
         _interest_filter(call, interest_ids, conditions, values)
     return " and ".join(conditions), values

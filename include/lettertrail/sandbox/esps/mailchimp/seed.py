@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lettertrail.errors import ConfigurationError
+from lettertrail.sandbox.esps.frames import is_given, records, text
 from lettertrail.sandbox.esps.mailchimp.lists import save_merge_field
-from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, digits, dump, subscriber_hash
+from lettertrail.sandbox.esps.mailchimp.store import LIST_ID, MailchimpStore, digits, dump, subscriber_hash
 from lettertrail.sandbox.esps.mailchimp.wire import Json, utc_text
+from lettertrail.sandbox.state import WorldMark, is_filled
 
 if TYPE_CHECKING:
     # Loading pandas takes longer than all the rest, and a restart has nothing to seed.
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LIST_ID = "a1b2c3d4e5"
 BOUNCE_KINDS = {"hard_bounce": "hard", "soft_bounce": "soft", "failed": "soft"}
 COMPLIANCE = {"unsubscribed": "unsubscribe", "cleaned": "bounce"}
 REASONS = (
@@ -44,30 +42,13 @@ def campaign_id(letter: int) -> str:
     return f"{letter:010x}"
 
 
-@dataclass(frozen=True, slots=True)
-class WorldMark:
-    """Which world an account was filled from."""
-
-    seed: int
-    scale: float
-    as_of: date
-
-    def __str__(self) -> str:
-        return f"seed={self.seed} scale={self.scale} as_of={self.as_of}"
-
-
 def is_seeded(store: MailchimpStore, mark: WorldMark) -> bool:
     """Whether the account was filled from this world.
 
     Raises:
         ConfigurationError: when it was filled from another one.
     """
-    before = store.fact("world")
-    if before not in {None, str(mark)}:
-        raise ConfigurationError(
-            f"the Mailchimp sandbox holds the world {before}, not {mark}; empty its state directory"
-        )
-    return before is not None
+    return is_filled(store, mark, service="Mailchimp")
 
 
 def seed_mailchimp(world: World, store: MailchimpStore) -> bool:
@@ -79,7 +60,7 @@ def seed_mailchimp(world: World, store: MailchimpStore) -> bool:
     Raises:
         ConfigurationError: when the account holds another world.
     """
-    mark = WorldMark(world.seed, float(world.scale), world.as_of)
+    mark = WorldMark.of(world)
     if is_seeded(store, mark):
         return False
     letters = world.letters[world.letters["channel"] == "mailchimp"]
@@ -111,7 +92,7 @@ def _audience(store: MailchimpStore, db: sqlite3.Connection, letters: pd.DataFra
 
 def _members(db: sqlite3.Connection, people: pd.DataFrame) -> int:
     """Two people who share an address are one member: the first wins."""
-    rows = (_member(person) for person in _records(people[people["on_mailchimp"]]))
+    rows = (_member(person) for person in records(people[people["on_mailchimp"]]))
     before = db.total_changes
     db.executemany(
         "insert or ignore into members (list_id, id, email_address, status, compliance, unsubscribe_reason, language, "
@@ -125,18 +106,18 @@ def _members(db: sqlite3.Connection, people: pd.DataFrame) -> int:
 def _member(person: dict[str, Any]) -> tuple[Any, ...]:
     joined = utc_text(person["created_at"])
     status = str(person["mailchimp_status"])
-    changed = utc_text(person["mailchimp_changed_at"]) if _given(person["mailchimp_changed_at"]) else joined
+    changed = utc_text(person["mailchimp_changed_at"]) if is_given(person["mailchimp_changed_at"]) else joined
     merge = {
-        "FNAME": _text(person["first_name"]),
-        "LNAME": _text(person["last_name"]),
-        "BIRTHDAY": person["birthday"].strftime("%m/%d") if _given(person["birthday"]) else "",
+        "FNAME": text(person["first_name"]),
+        "LNAME": text(person["last_name"]),
+        "BIRTHDAY": person["birthday"].strftime("%m/%d") if is_given(person["birthday"]) else "",
     }
     ip = _address("person", person["person"])
     left = status == "unsubscribed"
     return (
         LIST_ID,
         subscriber_hash(person["email"]),
-        _text(person["email_as_typed"]).strip() or person["email"],
+        text(person["email_as_typed"]).strip() or person["email"],
         status,
         COMPLIANCE.get(status),
         REASONS[int(person["person"]) % len(REASONS)] if left else "",
@@ -153,7 +134,7 @@ def _member(person: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _campaigns(db: sqlite3.Connection, letters: pd.DataFrame) -> None:
-    for letter in _records(letters):
+    for letter in records(letters):
         sent = letter["sent_at"]
         db.execute(
             "insert into campaigns (id, web_id, list_id, type, status, title, subject_line, google_analytics, "
@@ -164,7 +145,7 @@ def _campaigns(db: sqlite3.Connection, letters: pd.DataFrame) -> None:
                 LIST_ID,
                 letter["title"],
                 letter["subject"],
-                _text(letter["utm_campaign"]),
+                text(letter["utm_campaign"]),
                 utc_text(sent - timedelta(hours=20)),
                 utc_text(sent),
                 f"https://sandbox.example/archive/{campaign_id(letter['letter'])}",
@@ -186,7 +167,7 @@ def _sends(db: sqlite3.Connection, sends: pd.DataFrame) -> None:
                 BOUNCE_KINDS.get(send["outcome"], "sent"),
                 utc_text(send["sent_at"]),
             )
-            for send in _records(sends)
+            for send in records(sends)
         ),
     )
     db.executemany(
@@ -196,9 +177,9 @@ def _sends(db: sqlite3.Connection, sends: pd.DataFrame) -> None:
                 int(send["send"]),
                 campaign_id(send["letter"]),
                 BOUNCE_KINDS[send["outcome"]],
-                utc_text(send["bounced_at"] if _given(send["bounced_at"]) else send["sent_at"]),
+                utc_text(send["bounced_at"] if is_given(send["bounced_at"]) else send["sent_at"]),
             )
-            for send in _records(sends[sends["outcome"].isin(BOUNCE_KINDS)])
+            for send in records(sends[sends["outcome"].isin(BOUNCE_KINDS)])
         ),
     )
 
@@ -216,11 +197,11 @@ def _events(db: sqlite3.Connection, events: pd.DataFrame, sends: pd.DataFrame) -
                     campaign_id(event["letter"]),
                     kind,
                     utc_text(event["occurred_at"]),
-                    _text(event["url"]) or None if kind == "click" else None,
+                    text(event["url"]) or None if kind == "click" else None,
                     _address(event["actor"], event["send"]),
                     int(event["actor"] == "apple_proxy"),
                 )
-                for event in _records(by_kind.get(kind, merged.iloc[:0]))
+                for event in records(by_kind.get(kind, merged.iloc[:0]))
             ),
         )
     db.executemany(
@@ -232,12 +213,12 @@ def _events(db: sqlite3.Connection, events: pd.DataFrame, sends: pd.DataFrame) -
                 utc_text(event["occurred_at"]),
                 REASONS[int(event["send"]) % len(REASONS)],
             )
-            for event in _records(by_kind.get("unsubscribe", merged.iloc[:0]))
+            for event in records(by_kind.get("unsubscribe", merged.iloc[:0]))
         ),
     )
     complaints = [
         (int(event["send"]), campaign_id(event["letter"]), utc_text(event["occurred_at"]))
-        for event in _records(by_kind.get("complaint", merged.iloc[:0]))
+        for event in records(by_kind.get("complaint", merged.iloc[:0]))
     ]
     db.executemany("insert into abuse_reports (send, campaign_id, date) values (?, ?, ?)", complaints)
     # A complaint unsubscribes as well, and the API may not undo it.
@@ -247,20 +228,6 @@ def _events(db: sqlite3.Connection, events: pd.DataFrame, sends: pd.DataFrame) -
         "where id = (select email_id from sends where send = ?) and status <> 'cleaned'",
         [(date, date, send) for send, _, date in complaints],
     )
-
-
-def _records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    names = list(frame.columns)
-    for row in frame.itertuples(index=False, name=None):
-        yield dict(zip(names, row, strict=True))
-
-
-def _given(value: Any) -> bool:
-    return isinstance(value, str) or str(value) not in {"None", "NaT", "<NA>", "nan"}
-
-
-def _text(value: Any) -> str:
-    return str(value) if _given(value) else ""
 
 
 def _address(kind: str, number: Any) -> str:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from lettertrail.clock import Clock, system_clock
 from lettertrail.sandbox.esps.mailchimp.wire import utc_text
+from lettertrail.sandbox.state import SqliteState
 
 SCHEMA = """
-create table if not exists account (name text primary key, value text not null);
 create table if not exists lists (
     id text primary key, web_id integer not null, name text not null, date_created text not null,
     double_optin integer not null
@@ -70,6 +67,10 @@ create table if not exists interests (
 create table if not exists webhooks (
     id text primary key, list_id text not null, url text not null, payload text not null, signing_secret text not null
 );
+create table if not exists hook_events (
+    number integer primary key, list_id text not null, type text not null, source text not null, fired_at text not null,
+    data text not null
+);
 create table if not exists campaigns (
     id text primary key, web_id integer not null, list_id text not null, type text not null, status text not null,
     title text not null, subject_line text not null, google_analytics text not null, create_time text not null,
@@ -103,81 +104,178 @@ create table if not exists batches (
 """
 
 
-class MailchimpStore:
-    """One account. Calls are serialised: the file has one writer and this process is it."""
+LIST_ID = "a1b2c3d4e5"
+"""The audience that the seeds make."""
 
-    def __init__(self, path: Path | str, *, clock: Clock = system_clock) -> None:
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = normal")
-        self._db.execute("pragma foreign_keys = on")
-        self._db.executescript(SCHEMA)
+LEAVING = {"unsubscribe": "None given", "abuse": "Abuse complaint"}
+"""Why somebody is unsubscribed for good, and the words that members show for it."""
+
+
+class MailchimpStore(SqliteState):
+    """One account."""
+
+    schema = SCHEMA
 
     def now(self) -> str:
         """The current time as it is written in answers."""
-        return utc_text(self._clock())
+        return utc_text(self.moment)
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; nested use joins the outer transaction."""
-        with self._lock:
-            if self._db.in_transaction:
-                yield self._db
-                return
-            self._db.execute("begin immediate")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("rollback")
-                raise
-            self._db.execute("commit")
+    def note_hook(self, member: sqlite3.Row, kind: str, *, source: str, at: str | None = None, **more: str) -> None:
+        """Keeps something that webhooks are told of, as the member is now; nothing when nobody listens.
 
-    @contextmanager
-    def savepoint(self) -> Iterator[sqlite3.Connection]:
-        """Inside a transaction: undoes only what happened within, when it raises."""
+        Args:
+            member: the row.
+            kind: subscribe, unsubscribe, profile, upemail or cleaned.
+            source: who did it: user, admin or api.
+            at: when, as the store spells it; now when it is not given.
+            more: what the kind says beside the member's facts.
+        """
+        if self.row("select 1 from webhooks where list_id = ?", member["list_id"]) is None:
+            return
+        facts: dict[str, Any] = {"list_id": member["list_id"]}
+        if kind in {"subscribe", "unsubscribe", "profile"}:
+            facts |= {
+                "id": unique_email_id(member["member"]),
+                "email": member["email_address"],
+                "email_type": member["email_type"],
+                "ip_opt": member["ip_opt"],
+                "ip_signup": member["ip_signup"],
+                "web_id": str(web_id(member["member"])),
+                "merges": self._merges(member),
+            }
         with self.transaction() as db:
-            db.execute("savepoint row_of_bulk")
-            try:
-                yield db
-            except BaseException:
-                db.execute("rollback to row_of_bulk")
-                raise
-            finally:
-                db.execute("release row_of_bulk")
+            db.execute(
+                "insert into hook_events (list_id, type, source, fired_at, data) values (?, ?, ?, ?, ?)",
+                (member["list_id"], kind, source, (at or self.now())[:19].replace("T", " "), dump(facts | more)),
+            )
 
-    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """All rows of a select."""
-        with self._lock:
-            return self._db.execute(sql, values).fetchall()
+    def _merges(self, member: sqlite3.Row) -> dict[str, str]:
+        chosen = [name for name, is_on in json.loads(member["interests"]).items() if is_on]
+        names = {
+            row["id"]: json.loads(row["payload"])["name"]
+            for row in self.rows("select id, payload from interests where list_id = ?", member["list_id"])
+        }
+        fields = {tag: str(value) for tag, value in json.loads(member["merge_fields"]).items()}
+        interests = ", ".join(names[number] for number in chosen if number in names)
+        return {"EMAIL": member["email_address"], **fields, "INTERESTS": interests}
 
-    def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        """The first row of a select."""
-        with self._lock:
-            found: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
-            return found
+    # Behind the interface's back
 
-    def number(self, sql: str, *values: Any) -> int:
-        """The first column of the first row, as a whole number; NULL is 0."""
-        found = self.row(sql, *values)
-        return int(found[0] or 0) if found is not None else 0
-
-    def fact(self, name: str) -> str | None:
-        """A remembered word about the account, such as which world it was seeded from."""
-        found = self.row("select value from account where name = ?", name)
-        return None if found is None else str(found["value"])
-
-    def remember(self, name: str, value: str) -> None:
-        """Stores such a word."""
+    def enrol(self, emails: Sequence[str], *, status: str = "subscribed", list_id: str = LIST_ID) -> None:
+        """Adds members with a status of the service to an audience that exists."""
         with self.transaction() as db:
-            db.execute("insert or replace into account (name, value) values (?, ?)", (name, value))
+            db.executemany(
+                "insert into members (list_id, id, email_address, status, last_changed) values (?, ?, ?, ?, ?)",
+                [(list_id, subscriber_hash(email), email, status, self.now()) for email in emails],
+            )
 
-    def close(self) -> None:
-        """Closes the file; open transactions of other threads end first."""
-        with self._lock:
-            self._db.close()
+    def leave(self, email: str) -> None:
+        """The person unsubscribes everywhere by the link in a letter: the interface cannot take it back."""
+        self._depart(email, "unsubscribe", campaign_id="", at=self.now())
+
+    def happen(
+        self,
+        email: str,
+        word: str,
+        campaign_id: str,
+        at: datetime | str | None = None,
+        *,
+        url: str | None = None,
+        ip: str | None = None,
+        is_proxy: bool = False,
+    ) -> None:
+        """Something becomes of a letter.
+
+        Args:
+            email: the recipient.
+            word: sent, open, click, hard, soft, unsubscribe or abuse; another word is kept as an action.
+            campaign_id: an existing campaign.
+            at: when; now when it is not given. Text is as the store spells it.
+            url: the link, of a click.
+            ip: where from.
+            is_proxy: whether a mail proxy did it.
+        """
+        when = self.now() if at is None else at if isinstance(at, str) else utc_text(at)
+        with self.transaction() as db:
+            send = self._send_of(db, email, campaign_id, when)
+            if word == "unsubscribe":
+                db.execute(
+                    "insert or ignore into unsubscribes (send, campaign_id, timestamp, reason) values (?, ?, ?, ?)",
+                    (send, campaign_id, when, LEAVING[word]),
+                )
+            elif word == "abuse":
+                db.execute(
+                    "insert into abuse_reports (send, campaign_id, date) values (?, ?, ?)", (send, campaign_id, when)
+                )
+            elif word != "sent":
+                is_bounce = word in {"hard", "soft"}
+                db.execute(
+                    "insert into activity (send, campaign_id, action, type, timestamp, url, ip, is_proxy) "
+                    "values (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        send,
+                        campaign_id,
+                        "bounce" if is_bounce else word,
+                        word if is_bounce else None,
+                        when,
+                        url,
+                        ip,
+                        int(is_proxy),
+                    ),
+                )
+                if is_bounce:
+                    db.execute("update sends set status = ? where send = ?", (word, send))
+            if word in LEAVING:
+                self._depart(email, word, campaign_id=campaign_id, at=when)
+            elif word == "hard":
+                self._clean(email, campaign_id, at=when)
+
+    def _send_of(self, db: sqlite3.Connection, email: str, campaign_id: str, when: str) -> int:
+        found = self.row(
+            "select send from sends where campaign_id = ? and email_id = ?", campaign_id, subscriber_hash(email)
+        )
+        if found is not None:
+            return int(found["send"])
+        cursor = db.execute(
+            "insert into sends (campaign_id, list_id, email_id, email_address, status, sent_at) "
+            "select id, list_id, ?, ?, 'sent', ? from campaigns where id = ?",
+            (subscriber_hash(email), email, when, campaign_id),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _depart(self, email: str, why: str, *, campaign_id: str, at: str) -> None:
+        with self.transaction() as db:
+            for member in self.rows("select * from members where id = ?", subscriber_hash(email)):
+                db.execute(
+                    "update members set status = 'unsubscribed', compliance = ?, unsubscribe_reason = ?, "
+                    "last_changed = ?, unsubscribed_at = ? where member = ?",
+                    (why, LEAVING[why], self.now(), at, member["member"]),
+                )
+                facts = {
+                    "action": "unsub",
+                    "reason": "abuse" if why == "abuse" else "manual",
+                    "campaign_id": campaign_id,
+                }
+                self.note_hook(member, "unsubscribe", source="user", at=at, **facts)
+
+    def _clean(self, email: str, campaign_id: str, *, at: str) -> None:
+        with self.transaction() as db:
+            for member in self.rows("select * from members where id = ?", subscriber_hash(email)):
+                db.execute(
+                    "update members set status = 'cleaned', compliance = 'bounce', last_changed = ? where member = ?",
+                    (self.now(), member["member"]),
+                )
+                facts = {"campaign_id": campaign_id, "reason": "hard", "email": member["email_address"]}
+                self.note_hook(member, "cleaned", source="admin", at=at, **facts)
+
+    def status_of(self, email: str) -> str | None:
+        """The member's status; None when there is no such member."""
+        found = self.row("select status from members where id = ?", subscriber_hash(email))
+        return None if found is None else str(found["status"])
+
+    def people(self) -> int:
+        """How many members there are, of any status."""
+        return self.number("select count(*) from members")
 
 
 def subscriber_hash(address: str) -> str:
@@ -194,3 +292,13 @@ def digits(text: str, length: int) -> int:
     """A stable whole number for web ids and the like, made from a text."""
     value: int = int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), 16) % 10**length
     return value
+
+
+def unique_email_id(member: int) -> str:
+    """Survives an address change."""
+    return f"{digits(f'unique{member}', 10):010d}"
+
+
+def web_id(member: int) -> int:
+    """The member's number in the service's own pages."""
+    return 100_000_000 + member

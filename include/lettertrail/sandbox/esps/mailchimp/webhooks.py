@@ -1,11 +1,19 @@
-"""Webhooks of an audience: kept, not yet delivered. The signing secret is told once, at creation."""
+"""Webhooks of an audience: their settings, and the requests that tell of what happened.
+
+The signing secret is told once, at creation. Webhooks from before there was signing stay unsigned.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import secrets
 import sqlite3
 import uuid
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
 
 from lettertrail.sandbox.esps.mailchimp.members import require_list
 from lettertrail.sandbox.esps.mailchimp.store import MailchimpStore, dump
@@ -18,6 +26,7 @@ from lettertrail.sandbox.esps.mailchimp.wire import (
     invalid_resource,
     not_found,
 )
+from lettertrail.sandbox.hooks import HookRequest
 
 EVENTS = ("subscribe", "unsubscribe", "profile", "cleaned", "upemail", "campaign")
 SOURCES = ("user", "admin", "api")
@@ -111,4 +120,64 @@ def _switches(fields: Json, before: Json) -> Json:
 
 def _shown(row: sqlite3.Row) -> Json:
     payload: Json = json.loads(row["payload"])
-    return {"id": row["id"], "url": row["url"], "list_id": row["list_id"], "signing_enabled": True} | payload
+    is_signed = bool(row["signing_secret"])
+    return {"id": row["id"], "url": row["url"], "list_id": row["list_id"], "signing_enabled": is_signed} | payload
+
+
+# --- what is sent
+
+
+def add_old_webhook(store: MailchimpStore, list_id: str, url: str) -> None:
+    """A webhook for everything, as it was made before there was signing."""
+    switches = {"events": dict.fromkeys(EVENTS, True), "sources": dict.fromkeys(SOURCES, True)}
+    with store.transaction() as db:
+        db.execute(
+            "insert into webhooks (id, list_id, url, payload, signing_secret) values (?, ?, ?, ?, '')",
+            (uuid.uuid4().hex[:10], list_id, url, dump(switches)),
+        )
+
+
+def handshake(url: str) -> HookRequest:
+    """What the service asks before a webhook is taken; the answer must be 200."""
+    return HookRequest("GET", url)
+
+
+def hook_requests(store: MailchimpStore, *, since: int = 0) -> list[HookRequest]:
+    """What the webhooks are sent of the events after number `since`, signed now; see `last_event`."""
+    events = store.rows("select * from hook_events where number > ? order by number", since)
+    requests = []
+    for hook in store.rows("select * from webhooks order by rowid"):
+        switches = json.loads(hook["payload"])
+        requests += [
+            render(hook["url"], event, secret=hook["signing_secret"], at=int(store.moment.timestamp()))
+            for event in events
+            if event["list_id"] == hook["list_id"]
+            and switches["events"][event["type"]]
+            and switches["sources"][event["source"]]
+        ]
+    return requests
+
+
+def last_event(store: MailchimpStore) -> int:
+    """The number of the newest event, to give as `since` the next time."""
+    return store.number("select max(number) from hook_events")
+
+
+def render(url: str, event: sqlite3.Row, *, secret: str, at: int) -> HookRequest:
+    """One event as a form; signed over `{at}.{body}` when there is a secret. `at` is in Unix seconds."""
+    pairs = [("type", event["type"]), ("fired_at", event["fired_at"]), *_pairs("data", json.loads(event["data"]))]
+    body = urlencode(pairs).encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    if secret:
+        digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+        headers["X-Mailchimp-Signature"] = f"t={at},v1={digest}"
+    return HookRequest("POST", url, headers, body)
+
+
+def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """`data[merges][FNAME]` and the like."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _pairs(f"{name}[{key}]", item)
+    else:
+        yield name, str(value)

@@ -71,6 +71,7 @@ def archive_member(store: MailchimpStore, call: Call) -> Answer:
             "update members set status = 'archived', former_status = ?, last_changed = ? where member = ?",
             (current["status"], store.now(), current["member"]),
         )
+        store.note_hook(current, "unsubscribe", source="api", action="delete", reason="manual", campaign_id="")
     return Answer(204)
 
 
@@ -81,6 +82,7 @@ def erase_member(store: MailchimpStore, call: Call) -> Answer:
     with store.transaction() as db:
         current = require_member(store, list_id, call.names["key"])
         db.execute("insert or ignore into forgotten (list_id, id) values (?, ?)", (list_id, current["id"]))
+        store.note_hook(current, "unsubscribe", source="api", action="delete", reason="manual", campaign_id="")
         db.execute("delete from members where member = ?", (current["member"],))
     return Answer(204)
 
