@@ -21,6 +21,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -331,7 +332,7 @@ class RestClient:
         `rows` names the field that holds them; None where the answer is the list itself.
 
         A page must begin with a row already seen; if it does not, rows have moved by more than the overlap
-        and the pager steps back until it does.
+        and the pager steps back until it does. A service that gives the same page at another offset does not page.
 
         Raises:
             ContractError: an answer without the field `rows`.
@@ -341,6 +342,7 @@ class RestClient:
         overlap = min(how.overlap, how.size // 2)
         offset = reached = 0
         back = overlap
+        before: tuple[int, list[object]] = (0, [])
         while True:
             asked = {**(params or {}), how.size_param: how.size, how.offset_param: how.first + offset}
             page, total = self._page(path, rows, asked, how)
@@ -349,6 +351,9 @@ class RestClient:
                 back = min(back * 4, offset)
                 offset -= back
                 continue
+            if keys == before[1] and offset != before[0]:
+                return
+            before = offset, keys
             for row, row_key in zip(page, keys, strict=True):
                 if row_key not in seen:
                     seen.add(row_key)
@@ -360,6 +365,19 @@ class RestClient:
                 return
             back = overlap
             offset = max(reached - back, offset + 1)
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Inside, gives up after a second attempt: for questions that somebody sits and waits for."""
+        patient, self._retry = self._retry, RetryPolicy(attempts=2, budget=10.0)
+        try:
+            yield
+        finally:
+            self._retry = patient
+
+    def pause(self, seconds: float) -> None:
+        """Waits the way it waits between attempts: for a job of the service that is asked about now and then."""
+        self._sleep(seconds)
 
     def drain_calls(self) -> list[Call]:
         """The write calls since this was last asked."""
