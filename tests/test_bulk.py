@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from lettertrail.bulk import Verdict, address_of, outcomes, push, strongest, targets
+from lettertrail.bulk import (
+    Verdict,
+    address_of,
+    attributes_of,
+    outcomes,
+    push,
+    push_then_check,
+    strongest,
+    targets,
+)
 from lettertrail.errors import ContractError, RateLimited, RequestRejected, TemporaryApiError
 from lettertrail.esps.port import Outcome, Record
 
@@ -129,3 +138,74 @@ def test_the_strongest_verdict_is_told(verdicts: list[Verdict], told: Verdict) -
     """An address on several lists is done only when it is done on all."""
     assert strongest(verdicts, weakest_reason="not there") == told
     assert strongest(reversed(verdicts), weakest_reason="not there") == told
+
+
+def test_attributes_of_one_address_come_together() -> None:
+    """The later record wins where two say something about the same; records without any say nothing."""
+    sent = [
+        Record("1", "A@b.c", {"x": 1, "y": 1}),
+        Record("2", "a@b.c ", {"y": 2}),
+        Record("3", "d@b.c"),
+        Record("4", "nonsense", {"x": 1}),
+    ]
+    assert attributes_of(sent) == {"a@b.c": {"x": 1, "y": 2}}
+
+
+def test_a_refusal_may_be_evidence() -> None:
+    """Only a refusal: the same words beside a success prove nothing."""
+    sent = [Record(name, f"{name}@b.c") for name in "abc"]
+    verdicts: list[tuple[str, Verdict]] = [
+        ("a@b.c", ("rejected", "gone")),
+        ("b@b.c", ("already_ok", "gone")),
+        ("c@b.c", ("rejected", "misspelt")),
+    ]
+    found = outcomes("push", sent, verdicts, proof={"gone": "erased"})
+    assert [outcome.evidence for outcome in found] == ["erased", None, None]
+
+
+def check(service: Service, wanted: Sequence[str]) -> dict[str, Verdict]:
+    found = list(push_then_check(wanted, service.send, service.settled, bulk=2, otherwise="not there"))
+    assert len(found) == len(wanted)
+    return dict(found)
+
+
+def test_an_export_is_read_back_once_for_all_bulks() -> None:
+    """It is dear: not one for each bulk, and none when every row was told of."""
+    service = Service({}, {"c": ("rejected", "no")}, {}, holds="ae")
+    assert check(service, "abcde") == {
+        "a": OK,
+        "b": ("rejected", "not there"),
+        "c": ("rejected", "no"),
+        "d": ("rejected", "not there"),
+        "e": OK,
+    }
+    assert service.asked == [["a", "b", "d", "e"]]
+    told = Service({"a": OK})
+    assert check(told, "a") == {"a": OK}
+    assert told.asked == []
+
+
+@pytest.mark.parametrize("error", [LOST, RateLimited("letterbox", "slow")])
+def test_a_lost_bulk_ends_the_sending(error: Exception) -> None:
+    """What was sent is read back; the rest was not attempted."""
+    service = Service({"a": OK, "b": OK}, error, holds="c")
+    assert check(service, "abcdef") == {
+        "a": OK,
+        "b": OK,
+        "c": OK,
+        "d": ("retry_pending", "no answer"),
+        "e": ("retry_pending", "not attempted"),
+        "f": ("retry_pending", "not attempted"),
+    }
+    assert len(service.sent) == 2
+
+
+def test_an_export_that_fails_leaves_everything_open() -> None:
+    """Nothing is known of what no answer mentioned."""
+
+    def settled(part: Sequence[str]) -> set[str]:
+        raise LOST
+
+    service = Service({"a": OK})
+    found = dict(push_then_check("ab", service.send, settled, bulk=2, otherwise="not there"))
+    assert found == {"a": OK, "b": ("retry_pending", "no answer")}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
+from typing import Any
 
 from lettertrail.errors import ContractError, RateLimited, TemporaryApiError
-from lettertrail.esps.port import Outcome, Record, Status, normalise_email
+from lettertrail.esps.port import Evidence, Outcome, Record, Status, normalise_email
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,11 @@ Verdict = tuple[Status, str | None]
 
 Target = Callable[[Record], str | None]
 """How a destination names what a record is about (an address, a contact id); None when it names nothing."""
+
+Settled = Callable[[Sequence[str]], set[str]]
+"""Reads back which of some targets are as they should be."""
+
+_PROVES_NOTHING: Mapping[str | None, Evidence] = MappingProxyType({})
 
 _STRENGTH: tuple[Status, ...] = ("already_ok", "applied", "rejected", "retry_pending")
 
@@ -38,14 +45,32 @@ def targets(records: Sequence[Record], target: Target = address_of) -> list[str]
     return list(dict.fromkeys(filter(None, map(target, records))))
 
 
+def attributes_of(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """Address → attributes, for the records that have any; where an address repeats, the later record wins."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        email = address_of(record)
+        if email and record.attributes:
+            found.setdefault(email, {}).update(record.attributes)
+    return found
+
+
+def names_beyond(known: Container[str], wanted: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Attributes that the service has no field for; `known` holds the names of its fields, case folded."""
+    return sorted({name for given in wanted.values() for name in given if name.casefold() not in known})
+
+
 def outcomes(
     work: str,
     records: Sequence[Record],
     verdicts: Iterable[tuple[str, Verdict]],
     *,
     target: Target = address_of,
+    proof: Mapping[str | None, Evidence] = _PROVES_NOTHING,
 ) -> Iterator[Outcome]:
     """One outcome per record, as the verdicts on the targets come in.
+
+    `proof` names the reasons of refusals that are evidence by themselves: reason → what it proves.
 
     Raises:
         ContractError: a target got no verdict.
@@ -58,7 +83,7 @@ def outcomes(
     for about, (status, reason) in chain([nameless], verdicts):
         for record in waiting.pop(about, ()):
             counts[status] += 1
-            yield Outcome(record.key, status, reason)
+            yield Outcome(record.key, status, reason, proof.get(reason) if status == "rejected" else None)
     told = " ".join(f"{status}={counts[status]}" for status in _STRENGTH)
     log.info("%s records=%d %s", work, len(records), told)
     if waiting:
@@ -68,7 +93,7 @@ def outcomes(
 def push(
     wanted: Sequence[str],
     send: Callable[[Sequence[str]], dict[str, Verdict]],
-    settled: Callable[[Sequence[str]], set[str]],
+    settled: Settled,
     *,
     bulk: int,
     unmentioned: Status,
@@ -102,6 +127,40 @@ def push(
         except (TemporaryApiError, RateLimited):
             is_lost, fine, bad = True, set(), ("retry_pending", "no answer")
         yield from ((one, good if one in fine else bad) for one in silent)
+
+
+def push_then_check(
+    wanted: Sequence[str],
+    send: Callable[[Sequence[str]], dict[str, Verdict]],
+    settled: Settled,
+    *,
+    bulk: int,
+    otherwise: str,
+) -> Iterator[tuple[str, Verdict]]:
+    """As `push`, for a service where reading back is an export: it is done once, after the last bulk.
+
+    What an answer left out is applied when it has settled. After a lost answer nothing more is sent.
+    """
+    verdicts: dict[str, Verdict] = {}
+    sent = 0
+    is_lost = False
+    while sent < len(wanted) and not is_lost:
+        part = wanted[sent : sent + bulk]
+        sent += len(part)
+        try:
+            verdicts |= send(part)
+        except (TemporaryApiError, RateLimited) as error:
+            log.warning("a write of %d rows got no answer (%s); reading back", len(part), type(error).__name__)
+            is_lost = True
+    silent = [one for one in wanted[:sent] if one not in verdicts]
+    bad: Verdict = ("retry_pending", "no answer") if is_lost else ("rejected", otherwise)
+    try:
+        fine = settled(silent) if silent else set()
+    except (TemporaryApiError, RateLimited):
+        fine, bad = set(), ("retry_pending", "no answer")
+    for one in wanted[:sent]:
+        yield one, verdicts.get(one) or (("applied", None) if one in fine else bad)
+    yield from ((one, ("retry_pending", "not attempted")) for one in wanted[sent:])
 
 
 def strongest(verdicts: Iterable[Verdict], *, weakest_reason: str) -> Verdict:

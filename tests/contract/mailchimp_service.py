@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from lettertrail.sandbox.faults import Faults
 from lettertrail.sandbox.journal import Journal, Journaled
 from lettertrail.sandbox.server import served
 
+INTEREST = "1a2b3c4d5e"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -37,6 +39,10 @@ class MailchimpService:
     subscribed = "person1@example.com"
     left = "person4@example.com"
     absent = "nobody@example.com"
+    field = "LNAME"
+    """A custom field the account has."""
+    preference = "Sales"
+    """A preference category the account has; any word where the service has none."""
 
     def __init__(self, base: str, store: MailchimpStore, journal: Path, clock: SimpleNamespace) -> None:
         self.base = base
@@ -75,6 +81,20 @@ class MailchimpService:
         """How many contacts the service holds."""
         return self.store.number("select count(*) from members")
 
+    def prefers(self, address: str) -> bool:
+        """Whether a contact has chosen `preference`."""
+        row = self.store.row("select interests from members where id = ?", subscriber_hash(address))
+        assert row is not None
+        return bool(json.loads(row["interests"]).get(INTEREST))
+
+    def leave(self, address: str) -> None:
+        """The person unsubscribes by the link in a letter."""
+        with self.store.transaction() as db:
+            db.execute(
+                "update members set status = 'unsubscribed', compliance = 'unsubscribe', last_changed = ? where id = ?",
+                (self.store.now(), subscriber_hash(address)),
+            )
+
     def enrol(self, addresses: Sequence[str], *, status: str = "subscribed", list_id: str = LIST) -> None:
         """Adds contacts behind the interface's back."""
         with self.store.transaction() as db:
@@ -91,9 +111,21 @@ class MailchimpService:
                 (FIRST, word, "2026-03-01T13:00:00+00:00"),
             )
 
+    def pause(self) -> None:
+        """Gives a batch, which runs beside the requests, time to go on."""
+        time.sleep(0.05)
+
     def later(self, **delta: float) -> None:
         """Lets the service's clock go on."""
         self.clock.now += timedelta(**delta)
+
+
+def _add_interest(store: MailchimpStore) -> None:
+    with store.transaction() as db:
+        group = {"id": "c1", "list_id": LIST, "title": "Topics", "display_order": 0, "type": "checkboxes"}
+        db.execute("insert into interest_categories values ('c1', ?, ?)", (LIST, json.dumps(group)))
+        interest = {"category_id": "c1", "list_id": LIST, "id": INTEREST, "name": "Sales", "display_order": 0}
+        db.execute("insert into interests values (?, 'c1', ?, ?)", (INTEREST, LIST, json.dumps(interest)))
 
 
 @contextmanager
@@ -106,7 +138,8 @@ def mailchimp_service(directory: Path, *, is_empty: bool = False) -> Iterator[Ma
             db.execute("insert into lists values (?, 1, 'Newsletter', ?, 0)", (LIST, store.now()))
     else:
         seed_mailchimp(small_world(), store)
-    app = create_app(store, api_key=KEY)
+        _add_interest(store)
+    app = create_app(store, api_key=KEY, batch_step_seconds=0.02)
     journal = directory / "requests.jsonl"
     whole = Journaled(
         Faults(app, key=KEY),

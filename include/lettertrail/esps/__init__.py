@@ -13,7 +13,7 @@ import pkgutil
 from lettertrail.errors import ConfigurationError
 from lettertrail.esps.port import Esp
 
-_NOT_ADAPTERS = frozenset({"port"})
+_NOT_ADAPTERS = frozenset({"capabilities", "port"})
 
 
 def names() -> tuple[str, ...]:

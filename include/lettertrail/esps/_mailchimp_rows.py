@@ -5,19 +5,25 @@ Nothing is interpreted: a word that is not in a table becomes `unknown` and stay
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, get_args
 
 from lettertrail.errors import ContractError
 from lettertrail.esps.port import (
     BounceKind,
     Campaign,
+    CampaignTotals,
     Contact,
     ContactStatus,
     Event,
     EventType,
+    Evidence,
+    Link,
+    MailingList,
     event_id,
     normalise_email,
 )
@@ -40,6 +46,69 @@ REFUSALS = {
     "permanently deleted": "Forgotten Email Not Subscribed",
 }
 """What the text of a row error says (a row carries no title) → the title of the refusal it means."""
+EVIDENCE: Mapping[str | None, Evidence] = {
+    "Member In Compliance State": "unsubscribed",  # or bounced, or complained: the refusal does not say which
+    "Forgotten Email Not Subscribed": "erased",
+}
+"""What a refusal proves."""
+HOOK_EVENTS: Mapping[tuple[str, str], tuple[EventType, BounceKind | None]] = {
+    ("unsubscribe", "abuse"): ("complained", None),
+    ("unsubscribe", "manual"): ("unsubscribed", None),
+    ("cleaned", "hard"): ("bounced", "hard"),
+    ("cleaned", "abuse"): ("complained", None),
+}
+"""Type and reason of a webhook → the event."""
+QUIET_HOOKS = frozenset({"subscribe", "profile", "upemail", "campaign"})
+"""Webhooks that tell of no letter."""
+
+_NO_INTERESTS: Mapping[str, str] = MappingProxyType({})
+
+
+def mailing_list(row: Row) -> MailingList:
+    """A row of `/lists`."""
+    return MailingList(
+        external_id=need(row, "id"),
+        name=row.get("name"),
+        status=None,
+        contacts=(row.get("stats") or {}).get("total_contacts"),
+        created_at=_time(row.get("date_created")),
+        payload=row,
+    )
+
+
+def totals(row: Row) -> CampaignTotals:
+    """A report. Mailchimp does not count deliveries: they are what was sent less every bounce."""
+    opens, clicks, bounces = row.get("opens") or {}, row.get("clicks") or {}, row.get("bounces") or {}
+    sent, hard, soft = row.get("emails_sent"), bounces.get("hard_bounces"), bounces.get("soft_bounces")
+    bounced = None if hard is None or soft is None else hard + soft + bounces.get("syntax_errors", 0)
+    return CampaignTotals(
+        external_id=need(row, "id"),
+        sent=sent,
+        delivered=None if sent is None or bounced is None else sent - bounced,
+        opens=opens.get("opens_total"),
+        opened=opens.get("unique_opens"),
+        opened_without_proxies=opens.get("proxy_excluded_unique_opens"),
+        clicks=clicks.get("clicks_total"),
+        clicked=clicks.get("unique_subscriber_clicks"),
+        bounced_hard=hard,
+        bounced_soft=soft,
+        bounced=bounced,
+        unsubscribed=row.get("unsubscribed"),
+        complained=row.get("abuse_reports"),
+        payload=row,
+    )
+
+
+def link(row: Row, campaign_id: str) -> Link:
+    """A row of `click-details`; one address may be several links of a letter."""
+    return Link(
+        external_id=event_id(campaign_id, "link", need(row, "id")),
+        campaign_id=campaign_id,
+        url=need(row, "url"),
+        clicks=row.get("total_clicks"),
+        clicked=row.get("unique_clicks"),
+        payload=row,
+    )
 
 
 def campaign(row: Row) -> Campaign:
@@ -60,8 +129,10 @@ def campaign(row: Row) -> Campaign:
     )
 
 
-def contact(row: Row, list_id: str) -> Contact:
-    """A row of `/lists/{list_id}/members`."""
+def contact(row: Row, list_id: str, interests: Mapping[str, str] = _NO_INTERESTS) -> Contact:
+    """A row of `/lists/{list_id}/members`; `interests` are the audience's preferences by id."""
+    filled = {tag: value for tag, value in (row.get("merge_fields") or {}).items() if value != ""}
+    chosen = {interests.get(key, key): value for key, value in (row.get("interests") or {}).items()}
     return Contact(
         external_id=f"{list_id}:{need(row, 'id')}",
         list_id=list_id,
@@ -72,6 +143,7 @@ def contact(row: Row, list_id: str) -> Contact:
         changed_at=_time(row.get("last_changed")),
         tags=tuple(sorted(tag["name"] for tag in row.get("tags", ()))),
         payload=row,
+        fields={**chosen, **filled},
     )
 
 
@@ -128,6 +200,41 @@ def unsubscribed(letter: Row, row: Row) -> Iterator[Event]:
 def complained(letter: Row, row: Row) -> Iterator[Event]:
     """`abuse-reports`: who called it spam."""
     yield _event(letter, row, "complained", _time(need(row, "date")))
+
+
+def hooked(hook: Row) -> Iterator[Event]:
+    """A webhook: an opt-out, a complaint, an address given up. The rest of the changes tell of no letter.
+
+    `data[id]` is not the member's id everywhere, so that is worked out from the address. Somebody whom a person of
+    the account deleted has not left.
+    """
+    word, why, email = str(hook.get("type")), str(hook.get("data[reason]", "")), hook.get("data[email]")
+    if word in QUIET_HOOKS or not email or (hook.get("data[action]") == "delete" and why != "abuse"):
+        return
+    if word == "unsubscribe" and why != "abuse":
+        why = "manual"
+    kind, bounce = HOOK_EVENTS.get((word, why), ("unknown", None))
+    member = subscriber_hash(str(email))
+    list_id, at = hook.get("data[list_id]"), _time(hook.get("fired_at"))
+    yield Event(
+        external_id=event_id("webhook", word, why, list_id, member, at),
+        campaign_id=hook.get("data[campaign_id]") or None,
+        contact_id=f"{list_id}:{member}",
+        email=normalise_email(str(email)),
+        event_type=kind,
+        bounce_kind=bounce,
+        occurred_at=at,
+        url=None,
+        is_proxy=None,
+        reason=f"{word} {why}".strip() if kind == "unknown" else hook.get("data[reason]") or None,
+        payload=hook,
+        source="webhook",
+    )
+
+
+def subscriber_hash(email: str) -> str:
+    """Mailchimp's id of a member."""
+    return hashlib.md5(normalise_email(email).encode(), usedforsecurity=False).hexdigest()
 
 
 def _event(
