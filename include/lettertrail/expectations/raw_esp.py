@@ -56,9 +56,11 @@ def suites(connection: Connection, at: datetime) -> list[Suite]:
                 select
                     count(*) filter (where event.event_type = 'unknown')::float / count(*) as unknown_share,
                     count(*) filter (where event.occurred_at > '{latest}') as in_future,
-                    count(*) filter (where event.occurred_at is null)::float / count(*) as undated_share,
+                    count(*) filter (where event.occurred_at is null and event.source <> 'snapshot')::float / count(*)
+                        as undated_share,
                     count(*) filter (where event.email is null and event.contact_id is null) as nobodys,
-                    count(*) filter (where campaign.external_id is null)::float / count(*) as orphan_share,
+                    count(*) filter (where event.campaign_id is not null and campaign.external_id is null)::float
+                        / count(*) as orphan_share,
                     count(*) filter (where event.occurred_at < campaign.sent_at - interval '1 hour')
                         as before_their_letter
                 from raw_esp.events as event

@@ -1,7 +1,11 @@
-"""Merges what an ESP account reports into `raw_esp`: campaigns, contacts and events, each a load of its own.
+"""Merges what an ESP account reports into `raw_esp`: lists, campaigns, their totals and links, contacts and events.
 
-Rows are keyed by (esp, account, external_id) and compared by a hash of their content, payload included. Reading the
-same thing again changes nothing, so overlaps are free, and adapters may overlap as much as their service needs.
+Each is a load of its own. Rows are keyed by (esp, account, external_id) and compared by a hash of their content,
+payload included. Reading the same thing again changes nothing, so overlaps are free, and adapters may overlap as much
+as their service needs.
+
+The cursor of a stream says up to when everything was read. A window read out of turn moves it only where it joins what
+was read before, and never back.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import Any, Protocol
 from psycopg import sql
 
 from lettertrail.clock import Clock
-from lettertrail.errors import ContractError
+from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.warehouse.connect import Connection, connect
 from lettertrail.warehouse.ledger import Counts, Load, LoadResult, next_load_id, read_state, record
 from lettertrail.warehouse.session import Session
@@ -38,9 +42,39 @@ class EspReader(Protocol):
     def name(self) -> str: ...
     @property
     def account(self) -> str: ...
+    def lists(self) -> Iterable[Any]: ...
     def campaigns(self, since: datetime | None) -> Iterable[Any]: ...
+    def totals(self, since: datetime | None) -> Iterable[Any]: ...
+    def links(self, since: datetime | None) -> Iterable[Any]: ...
     def contacts(self, since: datetime | None) -> Iterable[Any]: ...
-    def events(self, since: datetime | None) -> Iterable[Any]: ...
+    def events(self, since: datetime | None, until: datetime | None = None) -> Iterable[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What to read: None means from the last reading, less an overlap, and up to now.
+
+    Raises:
+        ConfigurationError: a naive time, an end that is not after the beginning, or a beginning of the whole.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    is_whole: bool = False
+    """From the very beginning, as the first time."""
+
+    def __post_init__(self) -> None:
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None and moment.tzinfo is None:
+                raise ConfigurationError(f"{name} needs a time zone, for example 2026-01-31T00:00:00+00:00")
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise ConfigurationError("until must be later than since")
+        if self.since is not None and self.is_whole:
+            raise ConfigurationError("everything has no beginning: leave since empty")
+
+    def start(self, last: str | None) -> datetime | None:
+        """Where to read from when the last reading ended at `last`; None: everything."""
+        return self.since if self.since is not None or self.is_whole else _start(last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +83,18 @@ class Stream:
 
     table: str
     columns: Mapping[str, str]
+    has_until: bool = False
+    """Its reader can stop at the end of a window; the others read up to now."""
 
 
 STREAMS = (
+    Stream(
+        "lists",
+        {
+            "external_id": "text", "name": "text", "status": "text", "contacts": "bigint",
+            "created_at": "timestamptz", "payload": "jsonb",
+        },
+    ),
     Stream(
         "campaigns",
         {
@@ -61,10 +104,27 @@ STREAMS = (
         },
     ),
     Stream(
+        "campaign_totals",
+        {
+            "external_id": "text", "sent": "bigint", "delivered": "bigint", "opens": "bigint", "opened": "bigint",
+            "opened_without_proxies": "bigint", "clicks": "bigint", "clicked": "bigint", "bounced_hard": "bigint",
+            "bounced_soft": "bigint", "bounced": "bigint", "unsubscribed": "bigint", "complained": "bigint",
+            "payload": "jsonb",
+        },
+    ),
+    Stream(
+        "links",
+        {
+            "external_id": "text", "campaign_id": "text", "url": "text", "clicks": "bigint", "clicked": "bigint",
+            "payload": "jsonb",
+        },
+    ),
+    Stream(
         "contacts",
         {
             "external_id": "text", "list_id": "text", "email": "text", "status": "text", "status_reason": "text",
-            "opted_in_at": "timestamptz", "changed_at": "timestamptz", "tags": "text[]", "payload": "jsonb",
+            "opted_in_at": "timestamptz", "changed_at": "timestamptz", "tags": "text[]", "fields": "jsonb",
+            "payload": "jsonb",
         },
     ),
     Stream(
@@ -72,8 +132,10 @@ STREAMS = (
         {
             "external_id": "text", "campaign_id": "text", "contact_id": "text", "email": "text", "event_type": "text",
             "bounce_kind": "text", "occurred_at": "timestamptz", "url": "text", "is_proxy": "boolean",
-            "reason": "text", "payload": "jsonb",
+            "reason": "text", "source": "text", "message_ref": "text", "user_agent": "text", "ip": "text",
+            "payload": "jsonb",
         },
+        has_until=True,
     ),
 )  # fmt: skip
 
@@ -85,29 +147,28 @@ def load_account(
     run_id: str,
     clock: Clock,
     since: datetime | None = None,
+    until: datetime | None = None,
+    is_whole: bool = False,
 ) -> list[LoadResult]:
-    """Reads an account's campaigns, contacts and events and merges them; one result per stream, in that order.
+    """Reads an account and merges what it says; one result per stream, in the order of `STREAMS`.
 
     Args:
         since: read from here instead of from the last reading (less an overlap). The first reading reads everything.
+        until: events after this need not be read.
+        is_whole: read everything again that the service still knows.
 
     Raises:
         ApiError: from the adapter; the streams before stay loaded, the failed one leaves no trace.
+        ConfigurationError: the window is none.
         ContractError: a record has a naive time or a word its column does not know.
     """
-    readers: dict[str, Callable[[datetime | None], Iterable[Any]]] = {
-        "campaigns": esp.campaigns,
-        "contacts": esp.contacts,
-        "events": esp.events,
-    }
+    window = Window(since, until, is_whole)
     results = []
     with connect(warehouse_dsn, purpose=f"load {esp.name}", autocommit=True) as connection:
         lock = f"load raw_esp {esp.name} {esp.account}"
         connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [lock])
         for stream in STREAMS:
-            result = _load_stream(
-                connection, stream, esp, readers[stream.table], run_id=run_id, clock=clock, since=since
-            )
+            result = _load_stream(connection, stream, esp, run_id=run_id, clock=clock, window=window)
             log.info(
                 "%s: %s read, %s inserted, %s updated, %s unchanged, %s quarantined in %.1f s",
                 result.table, result.read, result.inserted, result.updated, result.unchanged, result.quarantined,
@@ -117,24 +178,39 @@ def load_account(
     return results
 
 
+def read_since(warehouse_dsn: str, esp: str, account: str) -> datetime | None:
+    """From when `load_account` reads the account next, over all its streams; None: everything."""
+    targets = [f"raw_esp.{stream.table}:{account}" for stream in STREAMS]
+    with connect(warehouse_dsn, purpose=f"load {esp}") as connection:
+        starts = [_start(read_state(connection, target).get("read_at")) for target in targets]
+    known = [start for start in starts if start is not None]
+    return min(known) if len(known) == len(starts) else None
+
+
+def _read(esp: EspReader, stream: Stream, since: datetime | None, until: datetime | None) -> Iterable[Any]:
+    readers: dict[str, Callable[[], Iterable[Any]]] = {
+        "lists": esp.lists,
+        "campaigns": lambda: esp.campaigns(since),
+        "campaign_totals": lambda: esp.totals(since),
+        "links": lambda: esp.links(since),
+        "contacts": lambda: esp.contacts(since),
+        "events": lambda: esp.events(since, until),
+    }
+    return readers[stream.table]()
+
+
 def _load_stream(
-    connection: Connection,
-    stream: Stream,
-    esp: EspReader,
-    reader: Callable[[datetime | None], Iterable[Any]],
-    *,
-    run_id: str,
-    clock: Clock,
-    since: datetime | None,
+    connection: Connection, stream: Stream, esp: EspReader, *, run_id: str, clock: Clock, window: Window
 ) -> LoadResult:
     began, started_at = time.monotonic(), clock()
     target = f"raw_esp.{stream.table}:{esp.account}"
     last = read_state(connection, target).get("read_at")
-    start = since if since is not None else _start(last)
+    start = window.start(last)
+    end = min(window.until, started_at) if stream.has_until and window.until else started_at
     landing = sql.Identifier(f"landing_{stream.table}")
-    _create_landing(connection, landing, stream)
+    create_landing(connection, landing, stream)
     read = 0
-    records = iter(reader(start))
+    records = iter(_read(esp, stream, start, window.until))
     while batch := list(islice(records, _BATCH)):
         _copy(connection, landing, stream, batch, first=read)
         read += len(batch)
@@ -143,11 +219,11 @@ def _load_stream(
             load_id=next_load_id(Session(connection)),
             run_id=run_id,
             target=target,
-            strategy="poll",
+            strategy="poll" if window == Window() else "window",
             started_at=started_at,
             cursor_from=None if start is None else start.isoformat(),
-            cursor_to=started_at.isoformat(),
-            state={"read_at": started_at.isoformat()},
+            cursor_to=end.isoformat(),
+            state=_next_state(last, start, end),
         )
         counts = _merge(connection, landing, stream, esp, load, read=read, at=clock())
         record(Session(connection), load, counts, finished_at=clock())
@@ -159,7 +235,16 @@ def _start(last: str | None) -> datetime | None:
     return None if last is None else datetime.fromisoformat(last) - OVERLAP
 
 
-def _create_landing(connection: Connection, landing: sql.Composable, stream: Stream) -> None:
+def _next_state(last: str | None, start: datetime | None, end: datetime) -> Mapping[str, str] | None:
+    """Where the next reading goes on after one from `start` to `end`; None: where it was to go on anyway."""
+    due = _start(last)
+    is_joined = start is None or (due is not None and start <= due)
+    is_newer = last is None or end > datetime.fromisoformat(last)
+    return {"read_at": end.isoformat()} if is_joined and is_newer else None
+
+
+def create_landing(connection: Connection, landing: sql.Composable, stream: Stream) -> None:
+    """Makes an empty temporary table for rows of a stream; what bore its name before is gone."""
     columns = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in stream.columns.items()]
     # `number` is the order of reading: of a record that was read twice, the later one counts.
     statement = sql.SQL("create temporary table {} (number bigint, {}, _row_hash bigint)")
@@ -170,13 +255,28 @@ def _create_landing(connection: Connection, landing: sql.Composable, stream: Str
 def _copy(
     connection: Connection, landing: sql.Composable, stream: Stream, records: Iterable[Any], *, first: int
 ) -> None:
+    rows = ([number, *fitted(stream, found)] for number, found in enumerate(records, start=first))
+    copy_rows(connection, landing, stream, rows)
+
+
+def copy_rows(connection: Connection, landing: sql.Composable, stream: Stream, rows: Iterable[list[Any]]) -> None:
+    """Adds rows to a landing table: each a number, then what `fitted` gives."""
     with connection.cursor() as cursor, cursor.copy(sql.SQL("copy {} from stdin").format(landing)) as copy:
         # JSON is text already; told that it is jsonb, psycopg would wrap it in a JSON string.
         kinds = ["text" if kind == "jsonb" else kind for kind in stream.columns.values()]
         copy.set_types(["bigint", *kinds, "bigint"])
-        for number, found in enumerate(records, start=first):
-            row = [_fit(stream, name, getattr(found, name)) for name in stream.columns]
-            copy.write_row([number, *row, _hash(row)])
+        for row in rows:
+            copy.write_row(row)
+
+
+def fitted(stream: Stream, record: Any) -> list[Any]:
+    """A record as a row: the columns of its stream in order, then the hash of them.
+
+    Raises:
+        ContractError: a time is naive.
+    """
+    row = [_fit(stream, name, getattr(record, name)) for name in stream.columns]
+    return [*row, _hash(row)]
 
 
 def _fit(stream: Stream, name: str, value: Any) -> Any:
