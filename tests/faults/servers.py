@@ -105,12 +105,17 @@ class Servers:
 
     def kill_postgres(self) -> None:
         """SIGKILL for the server and all its processes, and waits until they are gone."""
-        postmaster = _postmaster(self.postgres.data_dir)
-        family = [postmaster, *_children(postmaster)]
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        wait_until_gone(family)
+        kill_postgres(self.postgres)
+
+
+def kill_postgres(server: EmbeddedPostgres) -> None:
+    """SIGKILL for a server and all its processes, and waits until they are gone. `start()` brings it back."""
+    postmaster = _postmaster(server.data_dir)
+    family = [postmaster, *children(postmaster)]
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until_gone(family)
 
 
 @contextmanager
@@ -181,7 +186,7 @@ def limit_files(server: EmbeddedPostgres, size_mb: int | None) -> None:
     with contextlib.suppress(FileNotFoundError):
         postmaster = _postmaster(server.data_dir)
         account = pwd.getpwnam(server.data_dir.owner())
-        for pid in (postmaster, *_children(postmaster)):
+        for pid in (postmaster, *children(postmaster)):
             # As the server's own user: root may lack the capability to do it for others. It may have ended meanwhile.
             subprocess.run(
                 ["prlimit", f"--pid={pid}", f"--fsize={size}:"],
@@ -221,7 +226,8 @@ def _postmaster(data_dir: Path) -> int:
     return int((data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Ids of the processes that a process started and that are not collected yet."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Creates the warehouse's four roles and their privileges; see `roles.sql`."""
+"""Creates the warehouse's roles and their privileges; see `roles.sql`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lettertrail.warehouse.connect import connect
 
 log = logging.getLogger(__name__)
 
-ROLES = ("lettertrail_loader", "lettertrail_dbt", "lettertrail_sync", "lettertrail_reader")
+ROLES = ("lettertrail_loader", "lettertrail_dbt", "lettertrail_sync", "lettertrail_reader", "lettertrail_inbox")
 _ROLES_SQL = Path(__file__).parent / "roles.sql"
 
 

@@ -5,18 +5,21 @@ do $$
 declare
     role_name text;
 begin
-    foreach role_name in array array['lettertrail_loader', 'lettertrail_dbt', 'lettertrail_sync', 'lettertrail_reader']
+    foreach role_name in array array[
+        'lettertrail_loader', 'lettertrail_dbt', 'lettertrail_sync', 'lettertrail_reader', 'lettertrail_inbox'
+    ]
     loop
         if not exists (select from pg_catalog.pg_roles where rolname = role_name) then
             execute format('create role %I login nosuperuser nocreatedb nocreaterole noinherit', role_name);
         end if;
     end loop;
-    -- Nobody but the four (and the owner) gets in.
+    -- Nobody but these (and the owner) gets in.
     execute format('revoke all on database %I from public', current_database());
     execute format(
         'grant connect, temporary on database %I to lettertrail_loader, lettertrail_dbt, lettertrail_sync, lettertrail_reader',
         current_database()
     );
+    execute format('grant connect on database %I to lettertrail_inbox', current_database());
     -- dbt makes its schemas itself, also the one for stored test failures.
     execute format('grant create on database %I to lettertrail_dbt', current_database());
 end
@@ -42,13 +45,19 @@ grant usage on sequence ops.loads_load_id_seq to lettertrail_loader;
 grant select on ops.migrations, ops.table_status to lettertrail_loader;
 -- The check of a run's sums looks at loads and pushes alike, whichever the run holds.
 grant select on ops.sync_runs, ops.sync_records to lettertrail_loader;
+grant select, insert on ops.inbox_loads to lettertrail_loader;
+
+-- Rate limits count what reads and what writes together.
+grant select, insert, update on ops.rates to lettertrail_loader, lettertrail_sync;
 
 -- lettertrail_dbt: reads raw_*, owns its own schemas.
 grant usage on schema raw_bitrix, raw_esp, raw_inbox to lettertrail_dbt;
 grant select on all tables in schema raw_bitrix, raw_esp, raw_inbox to lettertrail_dbt;
--- Which opt-outs are our own doing: they are no evidence.
+-- Bodies hold tokens of their senders; what is in them reaches dbt as events.
+revoke all on raw_inbox.deliveries from lettertrail_dbt;
+-- Which opt-outs are our own doing: they are no evidence. What a service refused because the person left: that is.
 grant usage on schema ops to lettertrail_dbt;
-grant select on ops.acknowledged to lettertrail_dbt;
+grant select on ops.acknowledged, ops.sync_runs, ops.sync_records to lettertrail_dbt;
 
 -- lettertrail_sync: reads what is to be sent, keeps the sync ledger.
 grant usage on schema marts, segments, ops to lettertrail_sync;
@@ -60,6 +69,10 @@ grant select on raw_esp.contacts to lettertrail_sync;
 grant insert, update on ops.sync_runs, ops.sync_records to lettertrail_sync;
 grant insert on ops.sync_calls, ops.quality_checks to lettertrail_sync;
 grant insert, update, delete on ops.acknowledged, ops.segments to lettertrail_sync;
+
+-- lettertrail_inbox: faces the internet, so it may hand deliveries in and nothing else; not even read them again.
+grant usage on schema raw_inbox to lettertrail_inbox;
+grant execute on function raw_inbox.receive to lettertrail_inbox;
 
 -- lettertrail_reader: dashboards and analysts.
 grant usage on schema marts, segments to lettertrail_reader;

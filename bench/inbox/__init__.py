@@ -1,0 +1,1 @@
+"""Figures of the inbox: speed, loss through kills, forgeries and garbage."""
