@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from lettertrail.audiences.push import SyncResult, sync_segment, sync_suppressions
 from lettertrail.audiences.segments import Segment
 from lettertrail.errors import TemporaryApiError
-from lettertrail.esps.port import Call, Outcome, Record
+from lettertrail.esps.port import Call, Evidence, Outcome, Record
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -43,6 +43,7 @@ class FakeDestination:
         self.sends_attributes = True
         self.contacts: set[str] = set()
         self.refusing: set[str] = set()
+        self.evidence: Evidence | None = None
         self.marked: set[str] = set()
         self.audiences: dict[str, set[str]] = {}
         self.attributes: dict[str, Any] = {}
@@ -90,7 +91,7 @@ class FakeDestination:
 
     def _apply(self, key: str, keys: set[str], *, present: bool) -> Outcome:
         if key in self.refusing:
-            return Outcome(key, "rejected", "compliance")
+            return Outcome(key, "rejected", "compliance", self.evidence)
         if (key in keys) == present:
             return Outcome(key, "already_ok")
         (keys.add if present else keys.discard)(key)

@@ -182,6 +182,19 @@ def test_refusals_are_recorded_and_asked_again_only_after_a_week(warehouse: Ware
     assert (second.planned, third.rejected) == (0, 1)
 
 
+def test_what_a_refusal_says_of_the_person_is_kept(warehouse: Warehouse) -> None:
+    """Only there can the warehouse learn that somebody left whom it had never seen on that service."""
+    warehouse.fill_segment("ann@example.com", "bob@example.com")
+    mailchimp = FakeDestination()
+    mailchimp.refusing, mailchimp.evidence = {"ann@example.com"}, "complaint"
+    warehouse.sync_segment(mailchimp)
+    kept = warehouse.query("select record_key, evidence from ops.sync_records order by record_key")
+    assert kept == [
+        {"record_key": "ann@example.com", "evidence": "complaint"},
+        {"record_key": "bob@example.com", "evidence": None},
+    ]
+
+
 def test_dry_run_records_the_plan_and_writes_nothing(warehouse: Warehouse) -> None:
     """Every record of a dry run is held, and the next real run does the work."""
     warehouse.fill_segment(*PEOPLE)

@@ -9,7 +9,18 @@ from typing import Any
 
 import pandas as pd
 
-from lettertrail.esps.port import BounceKind, Campaign, Contact, ContactStatus, Event, EventType, event_id
+from lettertrail.esps.port import (
+    BounceKind,
+    Campaign,
+    CampaignTotals,
+    Contact,
+    ContactStatus,
+    Event,
+    EventType,
+    Link,
+    MailingList,
+    event_id,
+)
 from lettertrail.sandbox.world import World
 
 AUDIENCE = "a1b2c3d4e5"
@@ -23,7 +34,7 @@ BOUNCES: dict[str, BounceKind] = {"hard_bounce": "hard", "soft_bounce": "soft"}
 
 
 class WorldMailchimp:
-    """Reads campaigns, contacts and events out of a `World`."""
+    """Reads all that its adapter would out of a `World`."""
 
     name = "mailchimp"
     account = "mailchimp"
@@ -67,7 +78,34 @@ class WorldMailchimp:
                 payload={},
             )
 
-    def events(self, since: datetime | None) -> Iterator[Event]:
+    def lists(self) -> Iterator[MailingList]:
+        """The one audience."""
+        yield MailingList(
+            external_id=AUDIENCE, name="Все", status="active", contacts=len(self._people), created_at=None, payload={}
+        )
+
+    def totals(self, since: datetime | None) -> Iterator[CampaignTotals]:
+        """What was sent, by letter; Mailchimp's own reports would hold more."""
+        for letter, sends in self._sends.groupby("letter"):
+            yield CampaignTotals(external_id=f"{letter:010x}", sent=len(sends))
+
+    def links(self, since: datetime | None) -> Iterator[Link]:
+        """Every address that was clicked in a letter, with how often."""
+        clicks = self._events[self._events["url"].notna()].merge(
+            self._sends["letter"], left_on="send", right_index=True
+        )
+        for (letter, url), found in clicks.groupby(["letter", "url"]):
+            campaign = f"{letter:010x}"
+            yield Link(
+                external_id=event_id(campaign, url),
+                campaign_id=campaign,
+                url=url,
+                clicks=len(found),
+                clicked=found["send"].nunique(),
+                payload={},
+            )
+
+    def events(self, since: datetime | None, until: datetime | None = None) -> Iterator[Event]:
         """Sends and bounces, dated with the letter as Mailchimp has no times for them; then what was done."""
         for _, send in self._sends.iterrows():
             at = self._letters.loc[send["letter"], "sent_at"].to_pydatetime()

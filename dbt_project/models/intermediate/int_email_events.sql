@@ -173,7 +173,7 @@ esp_other_events as (
         on esp_events.letter_id = letters.letter_id
     left join people_emails
         on esp_events.email = people_emails.email
-    where esp_events.event_type in ('sent', 'bounced', 'unsubscribed', 'complained')
+    where esp_events.event_type in ('sent', 'delivered', 'bounced', 'rejected', 'unsubscribed', 'complained')
 
 ),
 

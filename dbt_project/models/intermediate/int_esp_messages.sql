@@ -1,7 +1,7 @@
 with esp_events as (
 
     select * from {{ ref('stg_esp__events') }}
-    where event_type in ('sent', 'bounced')
+    where event_type in ('sent', 'delivered', 'bounced', 'rejected')
         and not is_deleted
 
 ),
@@ -18,7 +18,7 @@ people_emails as (
 
 ),
 
-sends as (
+attempts as (
 
     select
         message_id,
@@ -26,37 +26,53 @@ sends as (
         max(letter_id) as letter_id,
         max(email) as email,
         min(case when event_type = 'sent' then occurred_at end) as sent_at,
-        max(case when event_type = 'bounced' then 1 else 0 end) = 1 as is_bounced,
-        -- alphabetical order happens to be the right one: hard, soft, unknown
-        min(case when event_type = 'bounced' then coalesce(bounce_kind, 'unknown') end) as bounce_kind
+        -- whatever arrived or came back was sent; what the service refused to send was not
+        max(case when event_type <> 'rejected' then 1 else 0 end) = 1 as is_sent,
+        max(case when event_type = 'bounced' then 1 else 0 end) = 1 as has_bounced,
+        -- tried again and taken after all
+        coalesce(
+            max(case when event_type = 'delivered' then occurred_at end)
+            > max(case when event_type = 'bounced' then occurred_at end),
+            false
+        ) as is_taken_after_all,
+        -- alphabetical order would put a block before a hard bounce
+        case min(
+            case when event_type = 'bounced' then
+                case bounce_kind when 'hard' then 1 when 'block' then 2 when 'soft' then 3 else 4 end
+            end
+        )
+            when 1 then 'hard'
+            when 2 then 'block'
+            when 3 then 'soft'
+            when 4 then 'unknown'
+        end as bounce_kind
 
     from esp_events
     where message_id is not null
     group by message_id
-    having max(case when event_type = 'sent' then 1 else 0 end) = 1
 
 ),
 
 messages as (
 
     select
-        sends.message_id,
-        sends.source,
+        attempts.message_id,
+        attempts.source,
         cast(null as integer) as recipient_id,
         cast(null as integer) as address_id,
         esp_campaigns.letter_id,
         people_emails.person_id,
-        sends.sent_at,
-        true as is_sent,
-        not sends.is_bounced as is_delivered,
-        sends.is_bounced,
-        sends.bounce_kind
+        attempts.sent_at,
+        attempts.is_sent,
+        attempts.is_sent and (not attempts.has_bounced or attempts.is_taken_after_all) as is_delivered,
+        attempts.has_bounced and not attempts.is_taken_after_all as is_bounced,
+        case when attempts.has_bounced and not attempts.is_taken_after_all then attempts.bounce_kind end as bounce_kind
 
-    from sends
+    from attempts
     left join esp_campaigns
-        on sends.letter_id = esp_campaigns.letter_id
+        on attempts.letter_id = esp_campaigns.letter_id
     left join people_emails
-        on sends.email = people_emails.email
+        on attempts.email = people_emails.email
 
 )
 

@@ -64,6 +64,12 @@ esp_events as (
 
 ),
 
+refusals as (
+
+    select * from {{ ref('stg_ops__refusals') }}
+
+),
+
 unsubscribed_recipients as (
 
     select
@@ -116,6 +122,21 @@ opted_out_subscribers as (
                 or subscribers.changed_at > {{ dbt.dateadd('hour', 24, 'own_opt_outs.confirmed_at') }}
             )
         )
+
+),
+
+-- who is refused for the opt-out that we set ourselves has not left
+theirs_to_refuse as (
+
+    select refusals.*
+    from refusals
+    left join own_opt_outs
+        on refusals.esp = own_opt_outs.esp
+            and refusals.account = own_opt_outs.account
+            and refusals.email = own_opt_outs.email
+            and own_opt_outs.confirmed_at <= refusals.first_refused_at
+    where refusals.state <> 'unsubscribed'
+        or own_opt_outs.email is null
 
 ),
 
@@ -272,6 +293,17 @@ evidence as (
     from esp_events
     where event_type in ('unsubscribed', 'complained')
         or (event_type = 'bounced' and bounce_kind = 'hard')
+
+    union all
+
+    select
+        email,
+        state,
+        esp as source,
+        'ops.sync_records:' || account as evidence,
+        first_refused_at as evidenced_at,
+        true as is_time_known
+    from theirs_to_refuse
 
 ),
 

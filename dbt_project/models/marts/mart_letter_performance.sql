@@ -22,6 +22,13 @@ credits as (
 
 ),
 
+-- what the service itself counts; some tell nothing else
+reported as (
+
+    select * from {{ ref('stg_esp__campaign_totals') }}
+
+),
+
 message_counts as (
 
     select
@@ -29,7 +36,8 @@ message_counts as (
         count(*) as attempted_count,
         sum(case when is_sent then 1 else 0 end) as sent_count,
         sum(case when is_delivered then 1 else 0 end) as delivered_count,
-        sum(case when is_bounced then 1 else 0 end) as bounced_count
+        sum(case when is_bounced then 1 else 0 end) as bounced_count,
+        sum(case when not is_sent and not is_bounced then 1 else 0 end) as rejected_count
 
     from messages
     where letter_id is not null
@@ -107,14 +115,20 @@ final as (
         letters.title,
         letters.subject,
         letters.sent_at,
-        cast(coalesce(message_counts.attempted_count, 0) as bigint) as attempted_count,
-        cast(coalesce(message_counts.sent_count, 0) as bigint) as sent_count,
-        cast(coalesce(message_counts.delivered_count, 0) as bigint) as delivered_count,
-        cast(coalesce(message_counts.bounced_count, 0) as bigint) as bounced_count,
+        {%- for count in ['attempted_count', 'sent_count', 'delivered_count', 'bounced_count', 'rejected_count'] %}
+        cast(coalesce(message_counts.{{ count }}, 0) as bigint) as {{ count }},
+        {%- endfor %}
         {%- for count in [
             'opened_count', 'opened_human_count', 'clicked_count', 'clicked_human_count', 'unsubscribed_count', 'complained_count'
         ] %}
         cast(coalesce(engagement_counts.{{ count }}, 0) as bigint) as {{ count }},
+        {%- endfor %}
+        letters.source = 'bitrix' or message_counts.letter_id is not null as has_recipients,
+        {%- for count in [
+            'sent_count', 'delivered_count', 'opened_count', 'clicked_count', 'bounced_count', 'unsubscribed_count',
+            'complained_count'
+        ] %}
+        cast(reported.{{ count }} as bigint) as reported_{{ count }},
         {%- endfor %}
         cast(
             1.0 * coalesce(engagement_counts.opened_count, 0) / nullif(message_counts.delivered_count, 0)
@@ -141,6 +155,8 @@ final as (
         on letters.letter_id = engagement_counts.letter_id
     left join credit_sums
         on letters.letter_id = credit_sums.letter_id
+    left join reported
+        on letters.letter_id = reported.letter_id
 
 )
 

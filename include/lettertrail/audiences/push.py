@@ -42,9 +42,9 @@ from lettertrail.warehouse.connect import Connection, connect
 
 log = logging.getLogger(__name__)
 
-BATCH_SIZE = 5_000
+BATCH_SIZE = 15_000
 """Records between two commits. An adapter first asks who is there, once per batch, so a small one costs calls; it cuts
-the batch into the bulk calls its service takes."""
+the batch into the bulk calls its service takes, and every service's bulk divides this."""
 GIVE_UP_AFTER = 3
 """Batches in a row that failed for a passing reason: the rest is left to the next run."""
 
@@ -300,6 +300,7 @@ class _Sync:
             "keys": [outcome.key for outcome in outcomes],
             "outcomes": [outcome.status for outcome in outcomes],
             "reasons": [_reason(rows[outcome.key].reason, outcome.reason) for outcome in outcomes],
+            "evidence": [outcome.evidence for outcome in outcomes],
         }
         connection.execute(statements.RECORD_OUTCOMES, values)
 

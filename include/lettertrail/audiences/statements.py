@@ -366,8 +366,9 @@ limit %(size)s
 
 RECORD_OUTCOMES = """
 update ops.sync_records as record
-set outcome = answer.outcome, reason = answer.reason, at = %(at)s
-from unnest(%(keys)s::text[], %(outcomes)s::text[], %(reasons)s::text[]) as answer (record_key, outcome, reason)
+set outcome = answer.outcome, reason = answer.reason, evidence = answer.evidence, at = %(at)s
+from unnest(%(keys)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(evidence)s::text[])
+    as answer (record_key, outcome, reason, evidence)
 where record.sync_run_id = %(sync_run_id)s
     and record.action = %(action)s
     and record.record_key = answer.record_key

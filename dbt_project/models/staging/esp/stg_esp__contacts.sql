@@ -18,6 +18,7 @@ renamed as (
         {{ normalize_email('email') }} as email,
         status,
         status_reason,
+        fields as custom_fields,
 
         -- booleans
         _deleted_at is not null as is_deleted,
