@@ -4,8 +4,9 @@
 **What.** Door 1 (Great Expectations on raw) → dbt, one task per layer, with all its tests → door 2 (Great Expectations
 on the segments). Nothing passes a closed door: the asset `marts` is only announced when everything held.
 
-**When.** As soon as the site and every ESP account are freshly copied; at a quarter to the hour with what there is, so
-that one silent service cannot stop the figures of the others.
+**When.** As soon as the site and every ESP account are freshly copied; when webhooks told something new, so that who
+left is left alone within minutes; at a quarter to the hour with what there is, so that one silent service cannot stop
+the figures of the others.
 
 **Who cares.** Analysts and dashboards (`marts`), and `sync_suppressions`.
 
@@ -17,11 +18,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import AssetAll, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag, task
+from airflow.sdk import AssetAll, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag, task
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import esp_conn_ids
-from lettertrail.airflow.assets import MARTS, RAW_BITRIX, raw_esp
+from lettertrail.airflow.assets import INBOX_APPLIED, MARTS, RAW_BITRIX, raw_esp
 from lettertrail.airflow.dbt import build_layer
 from lettertrail.airflow.failures import DEFAULT_ARGS
 
@@ -29,7 +30,7 @@ from lettertrail.airflow.failures import DEFAULT_ARGS
 @dag(
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("45 * * * *", timezone="UTC"),
-        assets=AssetAll(RAW_BITRIX, *(raw_esp(account) for account in esp_conn_ids())),
+        assets=AssetAny(AssetAll(RAW_BITRIX, *(raw_esp(account) for account in esp_conn_ids())), INBOX_APPLIED),
     ),
     catchup=False,
     max_active_runs=1,

@@ -1,8 +1,8 @@
 """
 ### sync_segments: keep each segment at each ESP as the warehouse says
 
-**What.** One mapped task per published segment (`dbt_project/models/segments/`, `meta.push`) and destination account:
-plan → brake → push. Whoever is in `dim_suppression` is subtracted from every segment, always.
+**What.** For each ESP account one mapped task per published segment (`dbt_project/models/segments/`, `meta.push`) that
+goes there: plan → brake → push. Whoever is in `dim_suppression` is subtracted from every segment, always.
 
 **When.** After `sync_suppressions`.
 
@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import dag, task
+from airflow.sdk import TriggerRule, XComArg, dag, task
 
 from lettertrail.airflow import tasks
-from lettertrail.airflow.accounts import WAREHOUSE_SYNC
+from lettertrail.airflow.accounts import WAREHOUSE_SYNC, esp_conn_ids, pool_of
 from lettertrail.airflow.assets import SEGMENTS_SYNCED, SUPPRESSIONS_SYNCED
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
@@ -37,12 +37,22 @@ from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
     render_template_as_native_obj=True,
 )
 def sync_segments() -> None:
-    pushes = (
-        task(map_index_template="{{ task.op_kwargs.segment }} → {{ task.op_kwargs.conn_id }}")(tasks.sync_segment)
-        .partial(dry_run="{{ params.dry_run }}", release_brake="{{ params.release_brake }}")
-        .expand_kwargs(task(tasks.list_segment_syncs)())
+    pushes = [_push(conn_id) for conn_id in esp_conn_ids()]
+    # An account no segment goes to has nothing to map over, and its task is skipped.
+    check = task(task_id="check_ledger", outlets=[SEGMENTS_SYNCED], trigger_rule=TriggerRule.NONE_FAILED)(
+        tasks.check_ledger
     )
-    pushes >> task(task_id="check_ledger", outlets=[SEGMENTS_SYNCED])(tasks.check_ledger)(WAREHOUSE_SYNC)
+    pushes >> check(WAREHOUSE_SYNC)
+
+
+def _push(conn_id: str) -> XComArg:
+    listed = task(task_id=f"list_{conn_id}")(tasks.list_segments)(conn_id)
+    push = task(task_id=f"push_{conn_id}", pool=pool_of(conn_id), map_index_template="{{ task.op_kwargs.segment }}")(
+        tasks.sync_segment
+    )
+    return push.partial(
+        conn_id=conn_id, dry_run="{{ params.dry_run }}", release_brake="{{ params.release_brake }}"
+    ).expand(segment=listed)
 
 
 sync_segments()

@@ -20,7 +20,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
-from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, esp_conn_ids
+from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, esp_conn_ids, pool_of
 from lettertrail.airflow.assets import MARTS, SUPPRESSIONS_SYNCED
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
@@ -39,10 +39,10 @@ from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
 )
 def sync_suppressions() -> None:
     pushes = [
-        task(task_id=f"suppress_{conn_id}")(tasks.sync_suppressions)(
+        task(task_id=f"suppress_{conn_id}", pool=pool)(tasks.sync_suppressions)(
             conn_id, dry_run="{{ params.dry_run }}", release_brake="{{ params.release_brake }}"
         )
-        for conn_id in (*esp_conn_ids(), BITRIX24)
+        for conn_id, pool in [*((account, pool_of(account)) for account in esp_conn_ids()), (BITRIX24, None)]
     ]
     pushes >> task(task_id="check_ledger", outlets=[SUPPRESSIONS_SYNCED])(tasks.check_ledger)(WAREHOUSE_SYNC)
 

@@ -7,9 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from lettertrail import esps
+
+ACCOUNTS = esps.names()
 DAG_IDS = {
     "ingest_bitrix",
-    "ingest_mailchimp",
+    *(f"ingest_{account}" for account in ACCOUNTS),
+    "process_inbox",
     "verify_bitrix",
     "reload_bitrix",
     "build_marts",
@@ -49,12 +53,7 @@ def test_a_task_retries_what_may_pass(dag_bag, dag_id: str) -> None:
 
 def scheduled_on(dag) -> set[str]:
     """The names of the assets that start a DAG."""
-    found, waiting = set(), [dag.timetable.asset_condition]
-    while waiting:
-        condition = waiting.pop()
-        waiting.extend(getattr(condition, "objects", ()))
-        found |= {condition.name} if hasattr(condition, "name") else set()
-    return found
+    return {asset.name for asset in scheduled_assets(dag.timetable.asset_condition)}
 
 
 def announced_by(dag) -> set[str]:
@@ -65,9 +64,13 @@ def announced_by(dag) -> set[str]:
 def test_the_legs_are_linked_by_assets(dag_bag) -> None:
     """Copy → build → suppressions → segments → report, each started by what the one before announces."""
     dags = dag_bag.dags
-    assert scheduled_on(dags["build_marts"]) == {"raw_bitrix", "raw_esp__mailchimp"}
+    copied = {"raw_bitrix", *(f"raw_esp__{account}" for account in ACCOUNTS)}
+    assert scheduled_on(dags["build_marts"]) == {*copied, "inbox_applied"}
     assert announced_by(dags["ingest_bitrix"]) == {"raw_bitrix"}
-    assert announced_by(dags["ingest_mailchimp"]) == {"raw_esp__mailchimp"}
+    for account in ACCOUNTS:
+        assert announced_by(dags[f"ingest_{account}"]) == {f"raw_esp__{account}"}
+    assert scheduled_on(dags["process_inbox"]) == {"inbox"}
+    assert announced_by(dags["process_inbox"]) == {"inbox_applied"}
     for earlier, later in [
         ("build_marts", "sync_suppressions"),
         ("sync_suppressions", "sync_segments"),
@@ -84,6 +87,51 @@ def test_only_the_last_task_announces(dag_bag) -> None:
                 assert task.downstream_task_ids == set(), task.task_id
                 upstream = task.get_flat_relative_ids(upstream=True)
                 assert upstream == {other.task_id for other in dag.tasks} - {task.task_id}
+
+
+def test_a_webhook_is_enough_to_start_a_build(dag_bag) -> None:
+    """Copies are waited for all together; what webhooks told does not wait for any of them."""
+    condition = dag_bag.dags["build_marts"].timetable.asset_condition
+    webhooks = next(asset for asset in scheduled_assets(condition) if asset.name == "inbox_applied")
+    copies = [asset for asset in scheduled_assets(condition) if asset.name != "inbox_applied"]
+    assert type(condition).__name__ == "AssetAny"
+    assert webhooks in condition.objects
+    assert not set(map(id, copies)) & set(map(id, condition.objects))
+
+
+def scheduled_assets(condition) -> list:
+    """The assets of a condition, at whatever depth."""
+    if not hasattr(condition, "objects"):
+        return [condition]
+    return [asset for part in condition.objects for asset in scheduled_assets(part)]
+
+
+def test_the_warehouse_is_watched_for_webhooks(dag_bag) -> None:
+    """The asset that starts `process_inbox` has the trigger that listens."""
+    condition = dag_bag.dags["process_inbox"].timetable.asset_condition
+    (asset,) = scheduled_assets(condition)
+    (watcher,) = asset.watchers
+    path, _ = watcher.trigger.serialize()
+    assert path == "lettertrail.airflow.inbox.InboxTrigger"
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_an_account_is_read_and_written_through_its_pool(dag_bag, account: str) -> None:
+    """Whatever talks to the service takes a slot; what only talks to the warehouse does not."""
+    pool = f"esp_{account}"
+    ingest = {task.task_id: task.pool for task in dag_bag.dags[f"ingest_{account}"].tasks}
+    assert ingest == {
+        "start_exports": pool, "wait_for_exports": pool, "load_account": pool, "check_ledger": "default_pool"
+    }  # fmt: skip
+    assert dag_bag.dags["sync_suppressions"].get_task(f"suppress_{account}").pool == pool
+    assert dag_bag.dags["sync_segments"].get_task(f"push_{account}").pool == pool
+
+
+def test_a_window_is_typed_and_empty_at_first(dag_bag) -> None:
+    """The hourly run goes on where the warehouse is; a person may name a window."""
+    params = dag_bag.dags["ingest_mailchimp"].params
+    assert dict(params) == {"since": None, "until": None, "backfill": False}
+    assert params.get_param("until").schema["format"] == "date-time"
 
 
 def test_nothing_passes_a_closed_door(dag_bag) -> None:

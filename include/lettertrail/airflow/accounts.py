@@ -1,7 +1,7 @@
 """Connection ids. Light on purpose: DAG files are parsed often and need no client for this.
 
 warehouse    postgres    host, port, login, password, schema (the database)
-bitrix       mysql or postgres: the site's database or a replica of it, through a read-only account
+bitrix       bitrix_database (or mysql, postgres): the site's database or a replica of it, through a read-only account
 bitrix24     bitrix24    the incoming webhook: host = its address without user and secret, login = the user's id,
                          password = the secret. LETTERTRAIL_BITRIX_CONN=bitrix24 reads the tables through it too (cloud)
 <esp>        <esp>       one per ESP account: `mailchimp`, a second one `mailchimp__b2b`
@@ -16,6 +16,12 @@ WAREHOUSE_LOADER = "warehouse_loader"
 WAREHOUSE_DBT = "warehouse_dbt"
 WAREHOUSE_SYNC = "warehouse_sync"
 BITRIX24 = "bitrix24"
+BITRIX_DATABASE = "bitrix_database"
+
+
+def pool_of(conn_id: str) -> str:
+    """The Airflow pool of the tasks that use an ESP account; see `pools.py`."""
+    return f"esp_{conn_id}"
 
 
 def esp_conn_ids() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from airflow.sdk import BaseHook, Connection
 
 from lettertrail import esps
-from lettertrail.airflow.accounts import BITRIX24
+from lettertrail.airflow.accounts import BITRIX24, BITRIX_DATABASE
 from lettertrail.bitrix.cloud import CloudSource
 from lettertrail.bitrix.port import Source
 from lettertrail.bitrix.rest import BitrixRest
@@ -19,6 +19,8 @@ from lettertrail.clock import system_clock
 from lettertrail.errors import ConfigurationError
 from lettertrail.esps.port import AccountConnection, Esp
 from lettertrail.settings import Settings
+from lettertrail.throttle import share_buckets
+from lettertrail.warehouse.rates import warehouse_buckets
 
 _DATABASES = {"mysql": ("mysql", 3306), "postgres": ("postgresql", 5432), "postgresql": ("postgresql", 5432)}
 """Connection type -> URI scheme and default port."""
@@ -30,7 +32,12 @@ def warehouse_dsn(conn_id: str) -> str:
     Raises:
         ConfigurationError: when host or database is missing.
     """
-    return _database_uri("postgresql", BaseHook.get_connection(conn_id), default_port=5432)
+    return warehouse_dsn_of(BaseHook.get_connection(conn_id))
+
+
+def warehouse_dsn_of(connection: Connection) -> str:
+    """The same for a connection that is there already."""
+    return _database_uri("postgresql", connection, default_port=5432)
 
 
 def bitrix_source(conn_id: str | None = None) -> Source:
@@ -42,21 +49,36 @@ def bitrix_source(conn_id: str | None = None) -> Source:
     Raises:
         ConfigurationError: a field is missing, or the connection is of another type.
     """
+    return source_of(BaseHook.get_connection(conn_id or Settings.from_env().bitrix_conn))
+
+
+def source_of(connection: Connection) -> Source:
+    """The same for a connection that is there already.
+
+    Raises:
+        ConfigurationError: a field is missing, or the connection is of another type.
+    """
     settings = Settings.from_env()
-    connection = BaseHook.get_connection(conn_id or settings.bitrix_conn)
-    if connection.conn_type in _DATABASES:
-        scheme, port = _DATABASES[connection.conn_type]
+    server = connection.conn_type
+    if server == BITRIX_DATABASE:
+        server = str(connection.extra_dejson.get("server") or "mysql").strip().lower()
+        if server not in _DATABASES:
+            raise ConfigurationError(
+                f"connection {connection.conn_id!r}: the server is mysql or postgresql, not {server!r}"
+            )
+    if server in _DATABASES:
+        scheme, port = _DATABASES[server]
         return SqlSource(_database_uri(scheme, connection, default_port=port), timezone=settings.source_timezone)
     if connection.conn_type in {BITRIX24, "http"}:
         return CloudSource.connect(
-            _account_of(connection),
+            account_of(connection),
             timezone=settings.source_timezone,
             clock=system_clock,
             state_dir=settings.state_dir,
         )
     raise ConfigurationError(
         f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; "
-        f"Bitrix is read through {', '.join(_DATABASES)} or {BITRIX24}"
+        f"Bitrix is read through {BITRIX_DATABASE}, {', '.join(_DATABASES)} or {BITRIX24}"
     )
 
 
@@ -71,7 +93,17 @@ def esp_account(conn_id: str) -> Esp:
     Raises:
         ConfigurationError: when no adapter has that name.
     """
-    return esps.load(esps.adapter_name(conn_id)).connect(_account(conn_id), clock=system_clock)
+    return esp_of(conn_id, BaseHook.get_connection(conn_id))
+
+
+def esp_of(conn_id: str, connection: Connection) -> Esp:
+    """The same for a connection that is there already."""
+    return esps.load(esps.adapter_name(conn_id)).connect(account_of(connection), clock=system_clock)
+
+
+def share_rates(conn_id: str) -> None:
+    """Counts the services' rate limits in the warehouse from now on, together with all other processes."""
+    share_buckets(warehouse_buckets(warehouse_dsn(conn_id)))
 
 
 def destination(conn_id: str) -> Esp | BitrixRest:
@@ -80,10 +112,11 @@ def destination(conn_id: str) -> Esp | BitrixRest:
 
 
 def _account(conn_id: str) -> AccountConnection:
-    return _account_of(BaseHook.get_connection(conn_id))
+    return account_of(BaseHook.get_connection(conn_id))
 
 
-def _account_of(connection: Connection) -> AccountConnection:
+def account_of(connection: Connection) -> AccountConnection:
+    """The connection's fields in our own words."""
     host = connection.host
     if host and connection.port and "://" not in host:
         host = f"{host}:{connection.port}"
@@ -92,7 +125,7 @@ def _account_of(connection: Connection) -> AccountConnection:
         base_url=host,
         login=connection.login,
         password=connection.password,
-        extra=dict(connection.extra_dejson),
+        extra={name: value for name, value in connection.extra_dejson.items() if value is not None},
     )
 
 

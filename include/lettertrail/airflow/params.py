@@ -17,6 +17,19 @@ RELEASE_BRAKE = Param(
     type="boolean",
     description="Let through what the brake held, after a person has looked at the plan.",
 )
+SINCE = Param(
+    None,
+    type=["null", "string"],
+    format="date-time",
+    description="Read everything that happened after this time; empty: go on where the warehouse is.",
+)
+UNTIL = Param(
+    None,
+    type=["null", "string"],
+    format="date-time",
+    description="The end of the window; empty: now. Where the hourly run goes on does not depend on it.",
+)
+BACKFILL = Param(False, type="boolean", description="Read everything again that the service still knows.")
 KEY_LOW = Param(None, type=["null", "integer"], description="First key to read again; empty: from the beginning.")
 KEY_HIGH = Param(None, type=["null", "integer"], description="The key to stop before; empty: to the end.")
 DRY_RELOAD = Param(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import get_current_context
 
 from lettertrail import esps
-from lettertrail.airflow.accounts import WAREHOUSE_LOADER, WAREHOUSE_SYNC, esp_conn_ids
+from lettertrail.airflow.accounts import WAREHOUSE_LOADER, WAREHOUSE_SYNC
 from lettertrail.clock import fixed_clock, system_clock
 from lettertrail.settings import Settings
 
@@ -134,16 +134,58 @@ def reload_bitrix_table(table: str, *, key_low: int | None, key_high: int | None
     return asdict(result)
 
 
-def load_esp_account(conn_id: str, since: str | None = None) -> list[dict[str, Any]]:
-    """Copies campaigns, contacts and events of one ESP account; `since` (ISO time) re-reads a window."""
-    from lettertrail.airflow.connections import esp_account, warehouse_dsn
+def start_exports(conn_id: str, since: str | None = None, *, is_whole: bool = False) -> list[dict[str, str]]:
+    """Asks an ESP account for the jobs its readers will need, for the same window as `load_esp_account`."""
+    from lettertrail.airflow.connections import esp_account, share_rates, warehouse_dsn
+    from lettertrail.warehouse.load_esp import read_since
+
+    share_rates(WAREHOUSE_LOADER)
+    esp = esp_account(conn_id)
+    start = _moment(since)
+    if start is None and not is_whole:
+        start = read_since(warehouse_dsn(WAREHOUSE_LOADER), esp.name, esp.account)
+    return [asdict(export) for export in esp.start_exports(start)]
+
+
+def load_esp_account(
+    conn_id: str,
+    exports: list[dict[str, str]],
+    since: str | None = None,
+    until: str | None = None,
+    *,
+    is_whole: bool = False,
+) -> list[dict[str, Any]]:
+    """Copies all streams of an ESP account; `since` and `until` (ISO times) re-read a window, `is_whole` everything."""
+    from lettertrail.airflow.connections import esp_account, share_rates, warehouse_dsn
+    from lettertrail.esps.port import Export
     from lettertrail.warehouse.load_esp import load_account
 
-    start = datetime.fromisoformat(since) if since else None
+    share_rates(WAREHOUSE_LOADER)
+    esp = esp_account(conn_id)
+    esp.exports = [Export(**export) for export in exports]
     results = load_account(
-        esp_account(conn_id), warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock, since=start
+        esp,
+        warehouse_dsn(WAREHOUSE_LOADER),
+        run_id=run_label(),
+        clock=system_clock,
+        since=_moment(since),
+        until=_moment(until),
+        is_whole=is_whole,
     )
     return [_summary(result) for result in results]
+
+
+def process_inbox() -> list[dict[str, Any]]:
+    """Works in the webhooks that wait; skipped when they told nothing new, so that nothing is built for it."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.inbox.process import process_deliveries
+
+    results = process_deliveries(warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock)
+    if not any(result.events for result in results):
+        raise AirflowSkipException("nothing new")
+    return [asdict(result) for result in results]
 
 
 def check_ledger(conn_id: str) -> None:
@@ -180,9 +222,10 @@ def publish_segments(project_dir: str, **_: object) -> None:
 
 def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Tells one destination who must not be written to."""
-    from lettertrail.airflow.connections import destination, warehouse_dsn
+    from lettertrail.airflow.connections import destination, share_rates, warehouse_dsn
     from lettertrail.audiences.push import sync_suppressions as sync
 
+    share_rates(WAREHOUSE_SYNC)
     result = sync(
         destination(conn_id),
         warehouse_dsn(WAREHOUSE_SYNC),
@@ -194,26 +237,23 @@ def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> di
     return asdict(result)
 
 
-def list_segment_syncs() -> list[dict[str, str]]:
-    """One entry per published segment and destination account: what `sync_segment` is mapped over."""
+def list_segments(conn_id: str) -> list[str]:
+    """The published segments that go to an ESP account: what `sync_segment` is mapped over."""
     from lettertrail.airflow.connections import warehouse_dsn
     from lettertrail.audiences.segments import read_published
 
-    accounts = esp_conn_ids()
-    return [
-        {"segment": segment.name, "conn_id": conn_id}
-        for segment in read_published(warehouse_dsn(WAREHOUSE_SYNC))
-        for conn_id in accounts
-        if {conn_id, esps.adapter_name(conn_id)} & set(segment.destinations)
-    ]
+    names = {conn_id, esps.adapter_name(conn_id)}
+    published = read_published(warehouse_dsn(WAREHOUSE_SYNC))
+    return [segment.name for segment in published if names & set(segment.destinations)]
 
 
 def sync_segment(segment: str, conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Plans, brakes and pushes one segment to one destination."""
-    from lettertrail.airflow.connections import esp_account, warehouse_dsn
+    from lettertrail.airflow.connections import esp_account, share_rates, warehouse_dsn
     from lettertrail.audiences.push import sync_segment as sync
     from lettertrail.audiences.segments import read_published
 
+    share_rates(WAREHOUSE_SYNC)
     dsn = warehouse_dsn(WAREHOUSE_SYNC)
     published = next(item for item in read_published(dsn) if item.name == segment)
     result = sync(
@@ -242,6 +282,10 @@ def _entry(table: str) -> TableEntry:
     from lettertrail.bitrix.catalog import load_catalog
 
     return next(entry for entry in load_catalog() if entry.name == table)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _summary(result: LoadResult) -> dict[str, Any]:
