@@ -23,6 +23,7 @@ from tests.sandbox.small import KEY, LIST, SECRET, free_port
 
 from lettertrail.sandbox import server
 from lettertrail.sandbox.mariadb import MariaDb, connect
+from lettertrail.sandbox.twins import TWINS, Twin
 from lettertrail.settings import PROJECT_ROOT
 
 WORLD = {"seed": 7, "scale": 0.01, "as_of": "2026-11-01"}
@@ -171,7 +172,7 @@ def test_a_taken_port_is_named(sandbox: Sandbox, option: str) -> None:
     assert option in message
 
 
-@pytest.mark.parametrize("name", ["--state", "--world", "--mailchimp-port", "--bitrix-port", "--bitrix-dsn"])
+@pytest.mark.parametrize("name", ["--state", "--world", "--bitrix-port", "--bitrix-dsn"])
 def test_a_missing_option_is_named(sandbox: Sandbox, name: str) -> None:
     """Every option of the process is needed."""
     position = sandbox.arguments.index(name)
@@ -188,6 +189,32 @@ def test_there_are_no_default_secrets(sandbox: Sandbox, name: str) -> None:
     status, message = sandbox.fail_here()
     assert status == 2
     assert name in message
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
+def test_every_service_wants_its_secrets(sandbox: Sandbox, twin: Twin) -> None:
+    """A service with a port and without a key would let everybody in, or nobody."""
+    for variable in twin.secrets.values():
+        sandbox.environment.pop(variable, None)
+    sandbox.arguments += [twin.option, str(free_port())]
+    status, message = sandbox.fail_here()
+    assert status == 2
+    assert all(variable in message for variable in twin.secrets.values())
+
+
+def test_all_services_at_once(sandbox: Sandbox) -> None:
+    """Each answers on its port, keeps a file of its own, and is in the one log."""
+    ports = {twin.name: free_port() for twin in TWINS[1:]}
+    for twin in TWINS[1:]:
+        sandbox.arguments += [twin.option, str(ports[twin.name])]
+        sandbox.environment |= dict.fromkeys(twin.secrets.values(), "0123456789abcdef0123456789abcdef")
+    sandbox.start()
+    for port in ports.values():
+        sandbox._wait(port)
+        assert requests.get(f"http://127.0.0.1:{port}/api/v1/account/info", timeout=10).status_code != 200
+    assert {line["service"] for line in sandbox.journal()} == set(ports)
+    assert {path.stem for path in sandbox.state.glob("*.sqlite3")} == {twin.name for twin in TWINS}
+    assert sandbox.stop() == 0
 
 
 def test_a_world_it_cannot_read_is_named(sandbox: Sandbox, tmp_path: Path) -> None:

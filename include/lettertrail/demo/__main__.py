@@ -14,10 +14,11 @@ from lettertrail.demo.airflow_api import AirflowApi
 from lettertrail.demo.layout import DemoConfig, Layout
 from lettertrail.demo.pipeline import run_pipeline
 from lettertrail.demo.processes import Supervisor
-from lettertrail.demo.services import AIRFLOW_PROGRAMS, DAGS, Services, wait_for_dags
+from lettertrail.demo.services import AIRFLOW_PROGRAMS, UNPAUSED, Services, wait_for_dags
 from lettertrail.demo.summary import describe, summary
 from lettertrail.errors import ConfigurationError, LetterTrailError
 from lettertrail.report import compare_with_truth, write_report
+from lettertrail.sandbox.twins import TWINS
 from lettertrail.settings import Settings
 from lettertrail.status import as_text, read_status
 
@@ -52,6 +53,7 @@ def up(layout: Layout, *, seed: int, scale: float) -> int:
     services.start_warehouse()
     services.start_site()
     services.start_sandbox()
+    services.start_inbox()
     api = services.start_airflow()
     print()
     _run(api, services.warehouse_dsn(), layout, truth_file=layout.truth)
@@ -64,7 +66,7 @@ def run(layout: Layout, *, airflow_url: str, truth_file: Path) -> int:
     """Runs the pipeline once on services that something else started (docker compose)."""
     api = AirflowApi(airflow_url, user="admin", password=_needed("DEMO_AIRFLOW_PASSWORD"))
     wait_for_dags(api)
-    for dag_id in sorted(DAGS):
+    for dag_id in sorted(UNPAUSED):
         api.unpause(dag_id)
     _run(api, _needed("DEMO_WAREHOUSE_DSN"), layout, truth_file=truth_file)
     return 0
@@ -88,7 +90,7 @@ def status(layout: Layout) -> int:
         print("not started; `make demo` starts it")
         return 0
     supervisor = Supervisor(layout.run, layout.logs)
-    for name in ("sandbox", *AIRFLOW_PROGRAMS):
+    for name in ("sandbox", "inbox", *AIRFLOW_PROGRAMS):
         print(f"{name:<14} {'running' if supervisor.is_running(name) else 'stopped'}")
     for name, port in config.ports.items():
         print(f"port of {name:<14} {port}")
@@ -143,7 +145,9 @@ def _running(layout: Layout, config: DemoConfig) -> frozenset[str]:
         if services.supervisor.is_running(program):
             running.add(port)
     if services.supervisor.is_running("sandbox"):
-        running.update({"mailchimp", "bitrix24"})
+        running.update({"bitrix24", *(twin.name for twin in TWINS)})
+    if services.supervisor.is_running("inbox"):
+        running.add("inbox")
     if services.postgres.is_running():
         running.add("warehouse")
     if services.mariadb.is_running():

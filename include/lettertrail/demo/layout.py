@@ -11,16 +11,20 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
+from lettertrail.demo import accounts
+from lettertrail.sandbox.twins import TWINS
+
 PREFERRED_PORTS = {
     "airflow": 8080,
     "worker_logs": 8793,
     "trigger_logs": 8794,
     "warehouse": 5433,
     "bitrix": 3307,
-    "mailchimp": 8091,
+    "inbox": 8090,
     "bitrix24": 8092,
+    **{twin.name: twin.port for twin in TWINS},
 }
-WAREHOUSE_ROLES = ("loader", "dbt", "sync", "reader")
+WAREHOUSE_ROLES = ("loader", "dbt", "sync", "reader", "inbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +100,14 @@ class DemoConfig:
             scale=stored["scale"],
             as_of=date.fromisoformat(stored["as_of"]),
             ports=stored["ports"],
-            secrets=stored["secrets"],
+            # What came with a later version is made now.
+            secrets={**_new_secrets(), **stored["secrets"]},
         )
 
     @classmethod
     def fresh(cls, *, seed: int, scale: float, as_of: date) -> DemoConfig:
         """A new configuration with new secrets; ports are chosen by `with_ports`."""
-        names = ["airflow_db", "mailchimp", "bitrix24", "bitrix_owner", "bitrix_reader", "jwt", "api"]
-        made = {name: secrets.token_hex(32) for name in names}
-        made.update({f"warehouse_{role}": secrets.token_urlsafe(24) for role in WAREHOUSE_ROLES})
-        made["mailchimp"] = f"{secrets.token_hex(16)}-us1"
-        made["bitrix24"] = secrets.token_hex(8)
-        made["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
-        return cls(seed=seed, scale=scale, as_of=as_of, ports={}, secrets=made)
+        return cls(seed=seed, scale=scale, as_of=as_of, ports={}, secrets=_new_secrets())
 
     def write(self, path: Path) -> None:
         """Stores it, readable by its owner only, all or nothing."""
@@ -128,6 +127,14 @@ class DemoConfig:
             else:
                 chosen[name] = _free_port(preferred, taken=frozenset(chosen.values()))
         return DemoConfig(seed=self.seed, scale=self.scale, as_of=self.as_of, ports=chosen, secrets=self.secrets)
+
+
+def _new_secrets() -> dict[str, str]:
+    made = {name: secrets.token_hex(32) for name in ("airflow_db", "bitrix_owner", "bitrix_reader", "jwt", "api")}
+    made |= {f"warehouse_{role}": secrets.token_urlsafe(24) for role in WAREHOUSE_ROLES}
+    made["bitrix24"] = secrets.token_hex(8)
+    made["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return made | accounts.new_secrets()
 
 
 def _free_port(preferred: int, *, taken: frozenset[int]) -> int:

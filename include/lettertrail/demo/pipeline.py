@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from lettertrail.demo.accounts import ACCOUNTS
 from lettertrail.demo.airflow_api import AirflowApi, DagRun
 from lettertrail.demo.progress import Step, step
 from lettertrail.errors import LetterTrailError
 
-INGEST = ("ingest_bitrix", "ingest_mailchimp")
+INGEST = ("ingest_bitrix", *(f"ingest_{account}" for account in ACCOUNTS))
 LEGS = ("build_marts", "sync_suppressions", "sync_segments", "publish_report")
 LEG_SECONDS = 1800.0
 APPEAR_SECONDS = 120.0

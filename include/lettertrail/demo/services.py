@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lettertrail.demo import accounts
 from lettertrail.demo.airflow_api import AirflowApi
 from lettertrail.demo.layout import WAREHOUSE_ROLES, DemoConfig, Layout
 from lettertrail.demo.pipeline import INGEST, LEGS
@@ -24,6 +25,7 @@ from lettertrail.sandbox.bitrix_site import OWNER as SITE_OWNER
 from lettertrail.sandbox.bitrix_site import READER as SITE_READER
 from lettertrail.sandbox.bitrix_site import load_site
 from lettertrail.sandbox.mariadb import MariaDb
+from lettertrail.sandbox.twins import TWINS
 from lettertrail.sandbox.world import generate
 from lettertrail.settings import PROJECT_ROOT
 from lettertrail.warehouse.embedded import EmbeddedPostgres
@@ -31,6 +33,7 @@ from lettertrail.warehouse.migrate import migrate
 from lettertrail.warehouse.roles import apply_roles
 
 DAGS = frozenset({*INGEST, *LEGS})
+UNPAUSED = DAGS | {"process_inbox"}
 AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_SECONDS = 120.0
 
@@ -77,7 +80,7 @@ class Services:
             )
 
     def start_sandbox(self) -> None:
-        """Mailchimp and Bitrix24 REST as local servers, a process of their own."""
+        """The ESPs and Bitrix24 REST as local servers, a process of their own."""
         ports = self.config.ports
         with step("sandbox services") as current:
             program = Program(
@@ -86,11 +89,11 @@ class Services:
                     sys.executable, "-m", "lettertrail.sandbox.server",
                     "--state", str(self.layout.sandbox),
                     "--world", str(self.layout.world),
-                    "--mailchimp-port", str(ports["mailchimp"]),
                     "--bitrix-port", str(ports["bitrix24"]),
+                    *(word for twin in TWINS for word in (twin.option, str(ports[twin.name]))),
                 ],
                 environment={
-                    "SANDBOX_MAILCHIMP_KEY": self.config.secrets["mailchimp"],
+                    **accounts.sandbox_environment(self.config.secrets),
                     "SANDBOX_BITRIX_SECRET": self.config.secrets["bitrix24"],
                     "SANDBOX_BITRIX_DSN": self.mariadb.dsn_for(
                         SITE_OWNER, self.config.secrets["bitrix_owner"], SITE_DATABASE
@@ -98,9 +101,28 @@ class Services:
                 },
             )  # fmt: skip
             self.supervisor.ensure(program)
-            for service in ("mailchimp", "bitrix24"):
+            for service in ("bitrix24", *(twin.name for twin in TWINS)):
                 self._wait_for(program.name, f"http://127.0.0.1:{ports[service]}", "/_sandbox/health", current)
-            current.result = f"Mailchimp on port {ports['mailchimp']}, Bitrix24 REST on port {ports['bitrix24']}"
+            served = [f"{twin.title} on port {ports[twin.name]}" for twin in TWINS]
+            current.result = f"Bitrix24 REST on port {ports['bitrix24']}, {', '.join(served)}"
+
+    def start_inbox(self) -> None:
+        """The receiver of webhooks, a process of its own."""
+        port, secrets = self.config.ports["inbox"], self.config.secrets
+        url = f"http://127.0.0.1:{port}"
+        with step("inbox") as current:
+            program = Program(
+                name="inbox",
+                command=[sys.executable, "-m", "lettertrail.inbox", "--port", str(port)],
+                environment={
+                    "LETTERTRAIL_INBOX_DSN": self._warehouse_as("inbox"),
+                    "LETTERTRAIL_INBOX_ACCOUNTS": json.dumps(accounts.webhook_accounts(secrets)),
+                    "LETTERTRAIL_INBOX_URL": url,
+                },
+            )
+            self.supervisor.ensure(program)
+            self._wait_for(program.name, url, "/health", current)
+            current.result = f"webhooks on port {port}"
 
     def start_airflow(self) -> AirflowApi:
         """API server, scheduler, DAG processor and triggerer; returns a client once the DAGs are parsed."""
@@ -115,7 +137,7 @@ class Services:
             api = AirflowApi(self.airflow_url, user="admin", password=self.airflow_password())
             api.put_connections(self.connections())
             wait_for_dags(api, watch=lambda: self.supervisor.require("dag-processor"), current=current)
-            for dag_id in sorted(DAGS):
+            for dag_id in sorted(UNPAUSED):
                 api.unpause(dag_id)
             current.result = f"{len(DAGS)} DAGs, {self.airflow_url}"
             return api
@@ -131,7 +153,7 @@ class Services:
 
     def stop(self) -> list[str]:
         """Stops everything, last started first; returns what was running."""
-        stopped = [name for name in (*reversed(AIRFLOW_PROGRAMS), "sandbox") if self.supervisor.stop(name)]
+        stopped = [name for name in (*reversed(AIRFLOW_PROGRAMS), "inbox", "sandbox") if self.supervisor.stop(name)]
         for name, server in (("MariaDB", self.mariadb), ("PostgreSQL", self.postgres)):
             if server.is_running():
                 server.stop()
@@ -140,8 +162,11 @@ class Services:
 
     def warehouse_dsn(self) -> str:
         """The warehouse as the role that reads marts and the ledger."""
-        password = self.config.secrets["warehouse_sync"]
-        return f"postgresql://lettertrail_sync:{password}@127.0.0.1:{self.config.ports['warehouse']}/warehouse"
+        return self._warehouse_as("sync")
+
+    def _warehouse_as(self, role: str) -> str:
+        password = self.config.secrets[f"warehouse_{role}"]
+        return f"postgresql://lettertrail_{role}:{password}@127.0.0.1:{self.config.ports['warehouse']}/warehouse"
 
     def connections(self) -> list[dict[str, Any]]:
         """The Airflow connections of the demo, one role or account each."""
@@ -157,17 +182,14 @@ class Services:
         return [
             *warehouse,
             {
-                "connection_id": "bitrix", "conn_type": "mysql", "host": "127.0.0.1", "port": ports["bitrix"],
+                "connection_id": "bitrix", "conn_type": "bitrix_database", "host": "127.0.0.1", "port": ports["bitrix"],
                 "login": SITE_READER, "password": secrets["bitrix_reader"], "schema": SITE_DATABASE,
             },
             {
                 "connection_id": "bitrix24", "conn_type": "bitrix24", "host": f"http://127.0.0.1:{ports['bitrix24']}",
                 "login": "1", "password": secrets["bitrix24"],
             },
-            {
-                "connection_id": "mailchimp", "conn_type": "mailchimp",
-                "host": f"http://127.0.0.1:{ports['mailchimp']}/3.0", "password": secrets["mailchimp"],
-            },
+            *accounts.connections(secrets, ports),
         ]  # fmt: skip
 
     def airflow_environment(self) -> dict[str, str]:
@@ -177,7 +199,10 @@ class Services:
         return {
             "PATH": f"{_tool('airflow').parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "LETTERTRAIL_STATE_DIR": str(self.layout.root),
-            "LETTERTRAIL_ALLOWED_HOSTS": f"127.0.0.1:{ports['mailchimp']},127.0.0.1:{ports['bitrix24']}",
+            "LETTERTRAIL_ALLOWED_HOSTS": ",".join(
+                f"127.0.0.1:{ports[name]}" for name in ("bitrix24", *(twin.name for twin in TWINS))
+            ),
+            "LETTERTRAIL_ESP_ACCOUNTS": ",".join(accounts.ACCOUNTS),
             "LETTERTRAIL_DRY_RUN": "false",
             "AIRFLOW_HOME": str(self.layout.airflow),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
@@ -185,6 +210,7 @@ class Services:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__CORE__FERNET_KEY": secrets["fernet"],
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg://{database}",
@@ -250,9 +276,9 @@ def wait_for_dags(api: AirflowApi, *, watch: Callable[[], None] = lambda: None, 
         errors = api.import_errors()
         if errors:
             raise ConfigurationError("DAG files do not import: " + "; ".join(errors))
-        return api.dag_ids() >= DAGS
+        return api.dag_ids() >= UNPAUSED
 
-    _wait_until(parsed, f"not all of {', '.join(sorted(DAGS))} were parsed", current, "waiting for the DAGs")
+    _wait_until(parsed, f"not all of {', '.join(sorted(UNPAUSED))} were parsed", current, "waiting for the DAGs")
 
 
 def _wait_until(holds: Callable[[], bool], complaint: str, current: Step | None, telling: str) -> None:

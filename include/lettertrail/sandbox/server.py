@@ -1,13 +1,14 @@
-"""Both sandbox services in one process, on two ports.
+"""All sandbox services in one process, each on a port of its own: the ESPs of `lettertrail.sandbox.twins` and Bitrix.
 
     SANDBOX_MAILCHIMP_KEY=…-us1 SANDBOX_BITRIX_SECRET=… SANDBOX_BITRIX_DSN=mysql://bitrix:…@127.0.0.1/sitemanager \\
         python -m lettertrail.sandbox.server --state .lettertrail/sandbox --world .lettertrail/world \\
         --mailchimp-port 8081 --bitrix-port 8082
 
+An ESP is started when it is given a port; its secrets come from the environment (`--help` names the variables).
 With SANDBOX_BITRIX_CLIENT_ID and SANDBOX_BITRIX_CLIENT_SECRET the portal also lets an application in, whose first
 refresh token may be given as SANDBOX_BITRIX_REFRESH_TOKEN.
 
-The Mailchimp account is filled once from the world; a restart goes on with what is there. Exit status: 2 when an option
+The ESP accounts are filled once from the world; a restart goes on with what is there. Exit status: 2 when an option
 is missing, 1 when a port is taken or the site's database does not answer, 0 after SIGTERM or SIGINT.
 """
 
@@ -24,8 +25,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,21 @@ from lettertrail.sandbox.bitrix_methods.batch import asks_for_change
 from lettertrail.sandbox.bitrix_methods.entrance import WEBHOOK_SCOPES
 from lettertrail.sandbox.bitrix_methods.limits import Limits
 from lettertrail.sandbox.bitrix_methods.tokens import Application
-from lettertrail.sandbox.esps import mailchimp
 from lettertrail.sandbox.faults import Faults
 from lettertrail.sandbox.journal import Journal, Journaled
+from lettertrail.sandbox.state import SqliteState, WorldMark, is_filled
+from lettertrail.sandbox.twins import TWINS, Twin
 
 log = logging.getLogger(__name__)
 
-MAILCHIMP_KEY = re.compile(r"[0-9a-f]{32}-[a-z]+\d+")
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An ESP account to serve."""
+
+    twin: Twin
+    port: int
+    secrets: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +66,9 @@ class Options:
     state: Path
     world: Path
     host: str
-    mailchimp_port: int
+    accounts: tuple[Account, ...]
     bitrix_port: int
     bitrix_dsn: str
-    mailchimp_key: str
     bitrix_secret: str
     timezone: ZoneInfo
     limits: Limits
@@ -77,7 +85,9 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         "--state", type=Path, required=True, help="directory for the account's state and requests.jsonl"
     )
     parser.add_argument("--world", type=Path, required=True, help="directory that holds world.json")
-    parser.add_argument("--mailchimp-port", type=int, required=True)
+    for twin in TWINS:
+        variables = " and ".join(twin.secrets.values())
+        parser.add_argument(twin.option, type=int, help=f"serve {twin.title}, whose secrets are in {variables}")
     parser.add_argument("--bitrix-port", type=int, required=True)
     parser.add_argument(
         "--bitrix-dsn",
@@ -86,7 +96,6 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--timezone", default="Europe/Moscow", help="the site's time zone (default: %(default)s)")
-    parser.add_argument("--mailchimp-key", default=environ.get("SANDBOX_MAILCHIMP_KEY"))
     parser.add_argument("--bitrix-secret", default=environ.get("SANDBOX_BITRIX_SECRET"))
     parser.add_argument(
         "--bitrix-rate", type=float, default=Limits().drain_per_second, help="requests a second that drain"
@@ -102,10 +111,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     parser.add_argument("--bitrix-client-secret", default=environ.get("SANDBOX_BITRIX_CLIENT_SECRET"))
     parser.add_argument("--bitrix-refresh-token", default=environ.get("SANDBOX_BITRIX_REFRESH_TOKEN"))
     given = parser.parse_args(arguments)
-    if not given.mailchimp_key:
-        parser.error("no Mailchimp key: give --mailchimp-key or set SANDBOX_MAILCHIMP_KEY")
-    if not MAILCHIMP_KEY.fullmatch(given.mailchimp_key):
-        parser.error("the Mailchimp key must be 32 hexadecimal digits, a hyphen and a data centre such as us1")
+    accounts = tuple(_accounts(parser, vars(given), environ))
     if not given.bitrix_dsn:
         parser.error("no database of the sample site: give --bitrix-dsn or set SANDBOX_BITRIX_DSN")
     if not given.bitrix_secret:
@@ -122,10 +128,9 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         state=given.state,
         world=given.world,
         host=given.host,
-        mailchimp_port=given.mailchimp_port,
+        accounts=accounts,
         bitrix_port=given.bitrix_port,
         bitrix_dsn=given.bitrix_dsn,
-        mailchimp_key=given.mailchimp_key,
         bitrix_secret=given.bitrix_secret,
         timezone=timezone,
         limits=Limits(
@@ -137,6 +142,22 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         if given.bitrix_client_id
         else None,
     )
+
+
+def _accounts(
+    parser: argparse.ArgumentParser, given: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[Account]:
+    for twin in TWINS:
+        port = given[f"{twin.name}_port"]
+        if port is None:
+            continue
+        secrets = {name: environ.get(variable, "") for name, variable in twin.secrets.items()}
+        missing = [twin.secrets[name] for name, value in secrets.items() if not value]
+        if missing:
+            parser.error(f"{twin.option} needs {' and '.join(missing)} in the environment")
+        if twin.shape is not None and not twin.shape.fullmatch(secrets[twin.guard]):
+            parser.error(f"{twin.secrets[twin.guard]} must look like {twin.shape.pattern}")
+        yield Account(twin, port, secrets)
 
 
 def bind(host: str, port: int, *, option: str) -> socket.socket:
@@ -158,16 +179,16 @@ def bind(host: str, port: int, *, option: str) -> socket.socket:
     return listener
 
 
-def seed(options: Options, store: mailchimp.MailchimpStore) -> None:
-    """Fills the account from `world.json`, the first time only.
+def read_mark(world: Path) -> WorldMark:
+    """Which world lies there.
 
     Raises:
-        ConfigurationError: when the file is missing, unreadable, or names another world than the account holds.
+        ConfigurationError: when `world.json` is missing or unreadable.
     """
-    path = options.world / "world.json"
+    path = world / "world.json"
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
-        mark = mailchimp.WorldMark(
+        return WorldMark(
             seed=int(described["seed"]),
             scale=float(described["scale"]),
             as_of=date.fromisoformat(described["as_of"]),
@@ -176,11 +197,22 @@ def seed(options: Options, store: mailchimp.MailchimpStore) -> None:
         raise ConfigurationError(f"--world holds no world.json ({path})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path} must say seed, scale and as_of") from error
-    if mailchimp.is_seeded(store, mark):
+
+
+def seed(stores: Iterable[tuple[Twin, SqliteState]], mark: WorldMark) -> None:
+    """Fills the accounts that are empty.
+
+    Raises:
+        ConfigurationError: when one of them holds another world.
+    """
+    empty = [(twin, store) for twin, store in stores if not is_filled(store, mark, service=twin.title)]
+    if not empty:
         return
     from lettertrail.sandbox.world import generate  # noqa: PLC0415  seconds of work, needed the first time only
 
-    mailchimp.seed_mailchimp(generate(seed=mark.seed, scale=mark.scale, as_of=mark.as_of), store)
+    world = generate(seed=mark.seed, scale=mark.scale, as_of=mark.as_of)
+    for twin, store in empty:
+        twin.seed(world, store)
 
 
 class _Protocol(H11Protocol):
@@ -237,53 +269,61 @@ async def serve(services: Sequence[tuple[ASGIApp, socket.socket]]) -> None:
 
 
 def run(options: Options) -> None:
-    """Starts both services and blocks until they are stopped.
+    """Starts the services and blocks until they are stopped.
 
     Raises:
         ConfigurationError: for a taken port, an unreadable world, or a site that does not answer.
     """
     options.state.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        ports = [(account.port, account.twin.option) for account in options.accounts]
         sockets = [
             stack.enter_context(bind(options.host, port, option=option))
-            for port, option in (
-                (options.mailchimp_port, "--mailchimp-port"),
-                (options.bitrix_port, "--bitrix-port"),
-            )
+            for port, option in (*ports, (options.bitrix_port, "--bitrix-port"))
         ]
-        store = mailchimp.MailchimpStore(options.state / "mailchimp.sqlite3")
-        stack.callback(store.close)
-        seed(options, store)
-        rest = bitrix_rest.create_app(
-            options.bitrix_dsn,
-            secret=options.bitrix_secret,
-            timezone=options.timezone,
-            limits=options.limits,
-            application=options.application,
-            state=options.state / "bitrix_oauth.json",
-        )
-        stack.callback(rest.close)
         journal = Journal(options.state / "requests.jsonl")
-        esp = mailchimp.create_app(store, api_key=options.mailchimp_key)
-        stack.callback(esp.close)
-        apps: list[ASGIApp] = [
-            Journaled(
-                Faults(esp, key=options.mailchimp_key),
-                journal,
-                service="mailchimp",
-                is_write=mailchimp.asks_for_change,
-                mask=lambda path: path,
-            ),
-            Journaled(
-                Faults(rest, key=options.bitrix_secret),
-                journal,
-                service="bitrix",
-                is_write=asks_for_change,
-                mask=lambda path: re.sub(r"^(/rest/\d+/)[^/]+", r"\1***", path),
-            ),
-        ]
-        log.info("sandbox: mailchimp on port %d, bitrix on port %d", options.mailchimp_port, options.bitrix_port)
+        apps = [*_esps(options, journal, stack), _bitrix(options, journal, stack)]
+        for account in options.accounts:
+            log.info("sandbox: %s on port %d", account.twin.name, account.port)
+        log.info("sandbox: bitrix on port %d", options.bitrix_port)
         asyncio.run(serve(list(zip(apps, sockets, strict=True))))
+
+
+def _esps(options: Options, journal: Journal, stack: contextlib.ExitStack) -> list[ASGIApp]:
+    stores = []
+    for account in options.accounts:
+        store = account.twin.store(options.state / f"{account.twin.name}.sqlite3")
+        stack.callback(store.close)
+        stores.append((account.twin, store))
+    seed(stores, read_mark(options.world))
+    apps: list[ASGIApp] = []
+    for account, (twin, store) in zip(options.accounts, stores, strict=True):
+        app = twin.app(store, **account.secrets)
+        stack.callback(app.close)
+        faulty = Faults(app, key=account.secrets[twin.guard])
+        apps.append(
+            Journaled(faulty, journal, service=twin.name, is_write=twin.asks_for_change, mask=lambda path: path)
+        )
+    return apps
+
+
+def _bitrix(options: Options, journal: Journal, stack: contextlib.ExitStack) -> ASGIApp:
+    rest = bitrix_rest.create_app(
+        options.bitrix_dsn,
+        secret=options.bitrix_secret,
+        timezone=options.timezone,
+        limits=options.limits,
+        application=options.application,
+        state=options.state / "bitrix_oauth.json",
+    )
+    stack.callback(rest.close)
+    return Journaled(
+        Faults(rest, key=options.bitrix_secret),
+        journal,
+        service="bitrix",
+        is_write=asks_for_change,
+        mask=lambda path: re.sub(r"^(/rest/\d+/)[^/]+", r"\1***", path),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
