@@ -26,6 +26,7 @@ GARBAGE = (
     b'{"events_by_user": [{"Events": [1], "events": [1]}]}', b"type=unsubscribe&fired_at=yesterday&data[email]=a@b.c",
     b"mandrill_events=1", b"mandrill_events=[1]", b'mandrill_events=[{"event": "open", "msg": 1}]',
     b'[{"event": "open", "timestamp": "yesterday", "email": "a@b.c"}]',
+    b'[{"event": "open", "timestamp": 99999999999999999, "email": "a@b.c"}]',
     b'{"events_by_user": [{"events": [{"event_name": "transactional_email_status", "event_data": 1}]}]}',
 )  # fmt: skip
 """Bodies that no service sends, but anybody may."""

@@ -16,6 +16,8 @@ ACCOUNTS = tuple(twin.name for twin in TWINS if twin.name not in TRANSACTIONAL.v
 _PATHS = {"mailchimp": "/3.0", "mandrill": "/api/1.0"}
 _LOGINS = {"sendpulse": "client_id", "esputnik": "login"}
 """Which of a service's secrets is the login; the guard of its faults is the password."""
+_OPTIONS = {"esputnik": {"history_days": "30"}}
+"""It lets in a call a second: to read years of activity first would take most of the demo."""
 
 
 def new_secrets() -> dict[str, str]:
@@ -55,10 +57,10 @@ def _connection(twin: Twin, made: Mapping[str, str], ports: Mapping[str, int]) -
     }
     if twin.name in _LOGINS:
         found["login"] = made[f"{twin.name}_{_LOGINS[twin.name]}"]
+    extra = dict(_OPTIONS.get(twin.name, {}))
     if other := TRANSACTIONAL.get(twin.name):
-        extra = {"transactional_key": made[f"{other}_api_key"], "transactional_host": _address(other, ports)}
-        found["extra"] = json.dumps(extra)
-    return found
+        extra |= {"transactional_key": made[f"{other}_api_key"], "transactional_host": _address(other, ports)}
+    return found | ({"extra": json.dumps(extra)} if extra else {})
 
 
 def _address(service: str, ports: Mapping[str, int]) -> str:

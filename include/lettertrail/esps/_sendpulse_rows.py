@@ -425,4 +425,7 @@ def _time(text: object, zone: ZoneInfo) -> datetime | None:
 
 def _unix(value: object) -> datetime | None:
     seconds = number(value)
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ContractError("sendpulse: a time is no number of seconds") from None
