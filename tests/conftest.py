@@ -29,6 +29,7 @@ WORLD_SEED = 7
 WORLD_AS_OF = date(2026, 11, 1)
 
 
+@pytest.hookimpl(tryfirst=True)  # the plugin that hands tests to the workers looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, a file stays on one of them, and so does a folder that shares something costly.
 

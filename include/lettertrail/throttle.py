@@ -59,7 +59,6 @@ class Throttle:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._slots = threading.BoundedSemaphore(max_concurrency)
-        self._rate = rate
         self._bucket = bucket or (LocalBucket(rate, burst, timer=timer) if rate is not None else None)
         self._sleep = sleep
 
@@ -67,7 +66,7 @@ class Throttle:
     def slot(self) -> Iterator[None]:
         """Waits for its turn, then holds one of the slots."""
         with self._slots:
-            wait = self._bucket.reserve() if self._bucket is not None and self._rate is not None else 0.0
+            wait = self._bucket.reserve() if self._bucket is not None else 0.0
             if wait > 0:
                 self._sleep(wait)
             yield

@@ -65,7 +65,7 @@ class Portal:
         )
         self._opened.append(source)
         api = source._pages._client._api
-        api._throttle._rate = None
+        api._throttle._bucket = None
         api._sleep = lambda seconds: None
         return source
 

@@ -24,7 +24,7 @@ from lettertrail.errors import (
 from lettertrail.esps.port import AccountConnection
 from lettertrail.sandbox.bitrix_methods.limits import Limits
 from lettertrail.sandbox.bitrix_site import Site
-from lettertrail.throttle import shared_throttle
+from lettertrail.throttle import LocalBucket, shared_throttle
 
 
 class Time:
@@ -49,7 +49,7 @@ def client_of(server: ScriptedServer, time: Time, *, limit: float = 480.0) -> Cl
     )
     client._api._sleep = time.sleep
     client._api._timer = time
-    client._api._throttle._rate = None
+    client._api._throttle._bucket = None
     client._budget = OperatingBudget(limit, sleep=time.sleep, timer=time)
     return client
 
@@ -75,9 +75,7 @@ def test_the_bucket_is_kept_by_the_client_itself(bitrix_site_small: Site, tmp_pa
         time = Time()
         throttle = client._api._throttle
         # What the portal counts is real time; so is the throttle's, made fifty times as fast on both sides.
-        throttle._rate, throttle._sleep = 2.0, time.sleep
-        throttle._timer = time
-        throttle._filled_at, throttle._tokens = time(), 50.0
+        throttle._bucket, throttle._sleep = LocalBucket(2.0, 50, timer=time), time.sleep
         portal._gate.monotonic = time
         for _ in range(120):
             client.call("server.time")
@@ -89,11 +87,13 @@ def test_the_enterprise_plan_has_a_larger_bucket() -> None:
     """Set in the connection; the name is the one the push-back client uses for the same portal."""
     settings = Settings.of(AccountConnection("bitrix24", extra={"plan": "enterprise"}))
     CloudClient.connect(Webhook("https://big.bitrix24.ru/rest/1/x"), settings, clock=system_clock)
-    throttle = shared_throttle("bitrix big.bitrix24.ru")
-    assert (throttle._rate, throttle._burst) == (5.0, 250.0)
+    bucket = shared_throttle("bitrix big.bitrix24.ru")._bucket
+    assert isinstance(bucket, LocalBucket)
+    assert (bucket._rate, bucket._burst) == (5.0, 250.0)
     CloudClient.connect(Webhook("https://small.bitrix24.ru/rest/1/x"), Settings(), clock=system_clock)
-    throttle = shared_throttle("bitrix small.bitrix24.ru")
-    assert (throttle._rate, throttle._burst) == (2.0, 50.0)
+    bucket = shared_throttle("bitrix small.bitrix24.ru")._bucket
+    assert isinstance(bucket, LocalBucket)
+    assert (bucket._rate, bucket._burst) == (2.0, 50.0)
 
 
 def test_too_many_requests_are_repeated_with_growing_delay() -> None:

@@ -50,7 +50,7 @@ class Portal:
     def adapter(self, secret: str = SECRET) -> BitrixRest:
         """The adapter as production connects it, except that it does not wait."""
         rest = connected(self.base, f"{self.base}/rest/1/{secret}/")
-        rest.api._throttle._rate = None
+        rest.api._throttle._bucket = None
         return rest
 
     def fault(self, kind: str, **how: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from tests.e2e.conftest import Demo, Run
 
 from lettertrail.bitrix.catalog import load_catalog
@@ -415,3 +416,22 @@ def test_nothing_passes_a_closed_door(demo: Demo, quiet: Run) -> None:
     suites = demo.warehouse("select suite from ops.quality_checks where run_id = %s and not success", run.label)
     assert suites == [("raw_bitrix.b_sender_posting_recipient",)]
     assert figures(demo) == wanted
+
+
+def test_a_webhook_reaches_the_other_services(demo: Demo, quiet: Run) -> None:
+    """Who leaves at SendPulse has left Mailchimp within minutes, though nobody started anything."""
+    demo.services.start_inbox()
+    mailable = {email for (email,) in demo.mailchimp("select email_address from members where status = 'subscribed'")}
+    known = "select c.email from raw_esp.contacts c where c.esp = 'sendpulse' and c.status = 'subscribed' order by 1"
+    leaving = next(email for (email,) in demo.warehouse(known) if email in mailable)
+    row = {"timestamp": int(time.time()), "event": "unsubscribe", "email": leaving, "from_all": "1", "task_id": "1"}
+    port, token = demo.config.ports["inbox"], demo.config.secrets["sendpulse_webhook"]
+    began = time.monotonic()
+    answer = requests.post(f"http://127.0.0.1:{port}/sendpulse/marketing/{token}", json=[row], timeout=5)
+    assert answer.status_code == 200
+    left = f"select count(*) from members where email_address = '{leaving}' and status = 'unsubscribed'"
+    while demo.mailchimp(left) != [(1,)]:
+        assert time.monotonic() - began < 300
+        time.sleep(1)
+    assert demo.warehouse("select state from marts.dim_suppression where email = %s", leaving) == [("unsubscribed",)]
+    assert demo.warehouse("select outcome from raw_inbox.deliveries") == [("applied",)]

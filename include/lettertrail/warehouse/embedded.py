@@ -8,6 +8,7 @@ module starts them itself: TCP on 127.0.0.1, passwords checked with SCRAM, alive
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import pwd
@@ -236,6 +237,16 @@ def _service_account() -> pwd.struct_passwd | None:
     """The account to run as: None for an ordinary user (itself), `pgserver` for root."""
     if os.geteuid() != 0:
         return None
+    # Who looks while another process makes the account may find half of it.
+    lock = os.open("/etc", os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _made_account()
+    finally:
+        os.close(lock)
+
+
+def _made_account() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(_SERVICE_USER)
     except KeyError:
