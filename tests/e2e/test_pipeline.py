@@ -307,9 +307,12 @@ def test_logs_hold_no_secret_and_no_address(demo: Demo, quiet: Run) -> None:
 
 
 def secrets_in(kept: dict[str, str], demo: Demo) -> Iterator[tuple[str, str]]:
-    """Where which secret turned up."""
+    """Where which secret turned up. Airflow's own audit log names the logins of connections, which are none."""
+    logins = ("_login", "_client_id")
+    hidden = {name: secret for name, secret in demo.config.secrets.items() if not name.endswith(logins)}
+    assert len(hidden) > 15
     for where, text in kept.items():
-        yield from ((where, name) for name, secret in demo.config.secrets.items() if secret in text)
+        yield from ((where, name) for name, secret in hidden.items() if secret in text)
 
 
 def addresses_in(kept: dict[str, str], demo: Demo) -> Iterator[tuple[str, str]]:
@@ -424,7 +427,7 @@ def test_a_webhook_reaches_the_other_services(demo: Demo, quiet: Run) -> None:
     mailable = {email for (email,) in demo.mailchimp("select email_address from members where status = 'subscribed'")}
     known = "select c.email from raw_esp.contacts c where c.esp = 'sendpulse' and c.status = 'subscribed' order by 1"
     leaving = next(email for (email,) in demo.warehouse(known) if email in mailable)
-    row = {"timestamp": int(time.time()), "event": "unsubscribe", "email": leaving, "from_all": "1", "task_id": "1"}
+    row = {"timestamp": int(time.time()), "event": "unsubscribe", "email": leaving, "from_all": "1", "task_id": "4711"}
     port, token = demo.config.ports["inbox"], demo.config.secrets["sendpulse_webhook"]
     began = time.monotonic()
     answer = requests.post(f"http://127.0.0.1:{port}/sendpulse/marketing/{token}", json=[row], timeout=5)

@@ -105,6 +105,14 @@ def test_raw_esp_stays_shut(data: RawData, tmp_path: Path, break_it: str, said: 
         open_door(data, "raw_esp", tmp_path)
 
 
+@pytest.mark.parametrize("change", ["campaign_id = 'new'", "event_type = 'unknown'"])
+def test_a_webhook_does_not_shut_the_door(data: RawData, tmp_path: Path, change: str) -> None:
+    """It may come before the poll that knows its letter, and a single one may be all that an account has."""
+    data.execute(f"update raw_esp.events set source = 'webhook', {change} where external_id like 'e1%'")
+
+    open_door(data, "raw_esp", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [

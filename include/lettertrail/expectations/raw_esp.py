@@ -54,13 +54,18 @@ def suites(connection: Connection, at: datetime) -> list[Suite]:
             query=computed_once(
                 f"""
                 select
-                    count(*) filter (where event.event_type = 'unknown')::float / count(*) as unknown_share,
+                    count(*) filter (where event.event_type = 'unknown' and event.source <> 'webhook')::float / count(*)
+                        as unknown_share,
                     count(*) filter (where event.occurred_at > '{latest}') as in_future,
                     count(*) filter (where event.occurred_at is null and event.source <> 'snapshot')::float / count(*)
                         as undated_share,
                     count(*) filter (where event.email is null and event.contact_id is null) as nobodys,
-                    count(*) filter (where event.campaign_id is not null and campaign.external_id is null)::float
-                        / count(*) as orphan_share,
+                    -- a webhook may be quicker than the poll that brings its letter
+                    count(*) filter (
+                        where event.campaign_id is not null
+                            and campaign.external_id is null
+                            and event.source <> 'webhook'
+                    )::float / count(*) as orphan_share,
                     count(*) filter (where event.occurred_at < campaign.sent_at - interval '1 hour')
                         as before_their_letter
                 from raw_esp.events as event
