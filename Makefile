@@ -8,7 +8,7 @@ WORKERS ?= 2
 SOAK_SEED ?= 1
 ROWS ?= 5000000 20000000
 
-.PHONY: help demo stop status clean test soak bench lint fmt env sample-env lock
+.PHONY: help demo stop status clean test soak bench figures lint fmt env sample-env lock
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,11 @@ soak: ## Kill, cut and fill up what copies, at random, and count what was lost (
 bench: ## Measure the copy beside its peers (ROWS="5000000 20000000"; takes long, wants a quiet machine)
 	@scripts/bootstrap dev
 	@$(PY) -m bench.extract --rows $(ROWS)
+
+figures: ## Measure what pushes cost and withstand, and what the inbox bears (half an hour)
+	@scripts/bootstrap dev
+	@$(PY) -m bench.esps
+	@$(PY) -m bench.inbox
 
 env: ## Write .env for docker compose, with random secrets; pushes stay dry runs
 	@python3 scripts/make-env
