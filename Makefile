@@ -32,7 +32,7 @@ test: ## Install what tests need and run all of them (WORKERS=2)
 	@$(PY) -m ruff check include dags plugins tests bench
 	@$(PY) -m ruff format --check --quiet include dags plugins tests bench
 	@$(PY) -m mypy
-	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 soak: ## Kill, cut and fill up what copies, at random, and count what was lost (MINUTES=30 SOAK_SEED=1)
 	@scripts/bootstrap dev

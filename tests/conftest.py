@@ -21,29 +21,22 @@ if TYPE_CHECKING:
     from lettertrail.sandbox.bitrix_site import Site as BitrixSite
     from lettertrail.sandbox.mariadb import MariaDb
 
-TOGETHER = ("e2e", "dbt", "faults", "dags")
-"""Folders of tests that share something costly (a built project, a running Airflow), the longest first."""
+LONGEST = ("e2e", "dbt", "faults", "dags")
 TEMPLATE = "warehouse_template"
 WORLD_SCALE = 0.02
 WORLD_SEED = 7
 WORLD_AS_OF = date(2026, 11, 1)
 
 
-@pytest.hookimpl(tryfirst=True)  # the plugin that hands tests to the workers looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, a file stays on one of them, and so does a folder that shares something costly.
-
-    Those begin, so that none of them is what everybody waits for in the end.
-    """
+    """What takes longest begins, so that it is not what everybody waits for when several workers share the files."""
     tests = Path(__file__).parent
 
-    def group(item: pytest.Item) -> str:
-        place = item.path.relative_to(tests)
-        return place.parts[0] if place.parts[0] in TOGETHER else str(place)
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0]
+        return (*LONGEST, folder).index(folder)
 
-    items.sort(key=lambda item: (*TOGETHER, group(item)).index(group(item)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
