@@ -69,6 +69,7 @@ def built(loaded_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
             "build",
             "--select",
             f"path:models/{layer}",
+            *(["path:seeds"] if layer == LAYERS[0] else []),
             "--indirect-selection",
             "buildable",
             dsn=loaded_dsn,

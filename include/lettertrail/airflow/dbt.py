@@ -18,6 +18,8 @@ from lettertrail.airflow.accounts import WAREHOUSE_DBT
 from lettertrail.settings import DBT_PROJECT_DIR, Settings
 
 THREADS = 2
+FIRST_LAYER = "staging"
+"""Seeds, the small tables kept beside the models, are loaded with it."""
 
 
 def build_layer(layer: str, *, callback: Callable[..., None] | None = None) -> DbtBuildLocalOperator:
@@ -39,7 +41,7 @@ def build_layer(layer: str, *, callback: Callable[..., None] | None = None) -> D
                 conn_id=WAREHOUSE_DBT, profile_args={"schema": "public", "threads": THREADS}
             ),
         ),
-        select=[f"path:models/{layer}"],
+        select=[f"path:models/{layer}", *(["path:seeds"] if layer == FIRST_LAYER else [])],
         vars=settings,
         # Unit tests check the SQL, not the data: they run in the test suite, not every hour.
         dbt_cmd_flags=["--indirect-selection", "buildable", "--exclude-resource-type", "unit_test"],
