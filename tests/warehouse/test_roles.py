@@ -71,6 +71,14 @@ def test_a_later_mart_is_readable_by_sync_and_reader(login: Login) -> None:
                 connection.execute("insert into marts.m values (2)")
 
 
+def test_dbt_reads_the_loads_and_writes_none(login: Login) -> None:
+    """What is new is told by the ledger of loads."""
+    with login("lettertrail_dbt") as dbt:
+        dbt.execute("select load_id, target from ops.loads")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            dbt.execute("delete from ops.loads")
+
+
 def test_the_ledger_is_append_only_for_those_who_write_it(login: Login) -> None:
     """A role that writes loads or sync calls cannot remove them, and the reader cannot see them."""
     with login("lettertrail_loader") as loader, pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -58,6 +58,8 @@ revoke all on raw_inbox.deliveries from lettertrail_dbt;
 -- Which opt-outs are our own doing: they are no evidence. What a service refused because the person left: that is.
 grant usage on schema ops to lettertrail_dbt;
 grant select on ops.acknowledged, ops.sync_runs, ops.sync_records to lettertrail_dbt;
+-- Which loads it has not seen yet: their rows are what is new.
+grant select on ops.loads to lettertrail_dbt;
 
 -- lettertrail_sync: reads what is to be sent, keeps the sync ledger.
 grant usage on schema marts, segments, ops to lettertrail_sync;
