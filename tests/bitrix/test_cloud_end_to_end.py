@@ -231,6 +231,7 @@ def test_the_models_build_on_a_copy_from_the_cloud(from_cloud: Copy, tmp_path: P
     world = generate(seed=WORLD_SEED, scale=WORLD_SCALE, as_of=WORLD_AS_OF)
     load_account(WorldMailchimp(world), from_cloud.dsn, run_id="mailchimp", clock=CLOCK)
     paths = [part for layer in LAYERS for part in ("--select", f"path:models/{layer}")]
+    paths += ["--select", "path:seeds"]
     run = dbt("build", *paths, "--indirect-selection", "buildable", dsn=from_cloud.dsn, work_dir=tmp_path)
     assert run.returncode == 0, run.output[-4000:]
     kinds = from_cloud.rows("select distinct conversion_type from marts.fct_conversions")

@@ -31,6 +31,7 @@ renamed as (
         nullif({{ decode_emoji('title') }}, '') as title,
         nullif({{ decode_emoji('subject') }}, '') as legacy_subject,
         nullif(link_params, '') as legacy_link_params,
+        nullif({{ decode_emoji('message') }}, '') as legacy_body,
 
         -- timestamps
         {{ source_time_to_utc('date_insert') }} as created_at

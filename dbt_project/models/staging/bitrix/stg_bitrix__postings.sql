@@ -23,6 +23,9 @@ renamed as (
             else 'unknown'
         end as status,
 
+        -- numbers
+        count_send_success as sent_count,
+
         -- timestamps
         {{ source_time_to_utc('date_create') }} as created_at,
         {{ source_time_to_utc('date_send') }} as send_started_at,

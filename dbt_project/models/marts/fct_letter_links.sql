@@ -1,0 +1,11 @@
+select
+    {{ dbt.concat(['entity_type', "':'", 'entity_id']) }} as link_id,
+    entity_type,
+    entity_id,
+    letter_id,
+    tier,
+    evidence,
+    matched_at,
+    unmatched_reason
+
+from {{ ref('int_letter_link') }}
