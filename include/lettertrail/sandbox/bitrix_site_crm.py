@@ -306,9 +306,10 @@ def _write_traces(writer: Writer, world: World, leads: pd.DataFrame, recipient_o
     send = np.where(landing > 0, world.events["send"].to_numpy()[np.maximum(landing, 1) - 1], 0)
     urls = world.events["url"].to_numpy(object)[np.maximum(landing, 1) - 1]
     created = local(leads["created_at"])
+    clicked_at = world.events["occurred_at"].iloc[np.maximum(landing, 1) - 1]
     rows: list[tuple[str, str]] = []
-    for row, event, url, recipient, at in zip(
-        leads.to_dict("records"), landing.tolist(), urls, recipient_of_send[send].tolist(), created, strict=True
+    for row, event, url, recipient, clicked in zip(
+        leads.to_dict("records"), landing.tolist(), urls, recipient_of_send[send].tolist(), clicked_at, strict=True
     ):
         tags = _tags(row)
         query = dict(tags)
@@ -316,15 +317,17 @@ def _write_traces(writer: Writer, world: World, leads: pd.DataFrame, recipient_o
             query["bx_sender_conversion_id"] = str(recipient)
         page = str(url) if event else f"{SITE}/catalog"
         glue = "&" if "?" in page else "?"
-        seconds = int(at.astype(np.int64))
+        # PHP's time(): seconds since 1970, whatever the site's zone
+        made = int(row["created_at"].timestamp())
+        landed = int(clicked.timestamp()) if event else made - 600
         pages = [
             {
                 "URL": f"{quote(page, safe=':/?=&')}{glue}{urlencode(query)}" if query else page,
-                "DATE_INSERT": seconds - 600,
+                "DATE_INSERT": landed,
             },
-            {"URL": f"{SITE}/contacts", "DATE_INSERT": seconds - 60},
+            {"URL": f"{SITE}/contacts", "DATE_INSERT": max(landed, made - 60)},
         ]
-        rows.append((php.serialize({"ts": seconds - 600, "list": tags}), php.serialize(pages)))
+        rows.append((php.serialize({"ts": landed, "list": tags}), php.serialize(pages)))
     numbers = np.arange(1, len(rows) + 1)
     writer.write(
         "b_crm_tracking_trace",

@@ -122,7 +122,9 @@ def _write_order_traces(writer: Writer, world: World) -> None:
     utm = {0: {}, YANDEX: {"utm_source": "yandex", "yclid": "88"}, VK: {"utm_source": "vk", "utm_term": "тент & дуги"}}
     tags: list[str] = []
     pages: list[str] = []
-    for place, (kind, at) in enumerate(zip(source.tolist(), created.astype(np.int64).tolist(), strict=True)):
+    # PHP's time(): seconds since 1970, whatever the site's zone
+    moments = [int(at.timestamp()) for at in orders["created_at"]]
+    for place, (kind, at) in enumerate(zip(source.tolist(), moments, strict=True)):
         tags.append("" if place == 0 else php.serialize({"ts": at - 900, "list": utm[kind], "gclid": None}))
         pages.append(
             php.serialize(
