@@ -7,11 +7,12 @@ MINUTES ?= 30
 WORKERS ?= 2
 SOAK_SEED ?= 1
 ROWS ?= 5000000 20000000
+EVENTS ?= 1000000 10000000
 
-.PHONY: help demo stop status clean test soak bench figures lint fmt env sample-env lock
+.PHONY: help demo stop status clean test soak bench bench-transform figures lint fmt env sample-env lock
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 demo: ## Install, start everything, run the pipeline through Airflow, show the result (SCALE=1 SEED=7)
 	@scripts/bootstrap run
@@ -41,6 +42,10 @@ soak: ## Kill, cut and fill up what copies, at random, and count what was lost (
 bench: ## Measure the copy beside its peers (ROWS="5000000 20000000"; takes long, wants a quiet machine)
 	@scripts/bootstrap dev
 	@$(PY) -m bench.extract --rows $(ROWS)
+
+bench-transform: ## Measure what the models cost, at first and every day (EVENTS="1000000 10000000"; takes hours, wants a quiet machine)
+	@scripts/bootstrap dev
+	@$(PY) -m bench.transform --events $(EVENTS)
 
 figures: ## Measure what pushes cost and withstand, and what the inbox bears (half an hour)
 	@scripts/bootstrap dev

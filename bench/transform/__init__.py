@@ -1,0 +1,1 @@
+"""What the models cost: `python -m bench.transform`; results in results.md."""
