@@ -36,12 +36,75 @@
     A pre-hook of the models that hold what became of messages: drops the rows of the messages that changed since the model was
     built, so that the new ones take their place, and rows that have no successor go too.
 -#}
-{% macro drop_changed_messages(version_column=none, version=none) -%}
+{% macro drop_changed_messages(changes, version_column=none, version=none, key='message_key') -%}
     {%- if execute and is_incremental() -%}
         {%- set since = incremental_since(version_column, version) -%}
         delete from {{ this }}
         {% if since -%}
-        where message_key in (select message_key from {{ ref('int_message_changes') }} where _built_at > {{ since }})
+        where {{ key }} in (select {{ key }} from {{ ref(changes) }} where _built_at > {{ since }})
         {%- endif %}
     {%- endif -%}
+{%- endmacro %}
+
+{#- Whether a row of an upstream table is newer than `since` (of incremental_since()); everything is, to a table that is built whole. -#}
+{% macro newer_than(since, column='_built_at') -%}
+    {{ column ~ ' > ' ~ since if since else 'true' }}
+{%- endmacro %}
+
+{#- Whether two values differ, null being a value. -#}
+{% macro differs(one, other) -%}
+    {{ return(adapter.dispatch('differs')(one, other)) }}
+{%- endmacro %}
+
+{% macro default__differs(one, other) -%}
+    {{ one }} is distinct from {{ other }}
+{%- endmacro %}
+
+{#-
+    The last CTEs of a small table that is worked out whole and written only where it differs from what it held: `current`, a CTE of the
+    model with `key` and `columns`. Rows that are no more stay as they were, with `is_gone`, so that readers hear of it.
+-#}
+{% macro changed_rows(current, key, columns) -%}
+changed as (
+
+    select
+        current_rows.{{ key }},
+        {%- for column in columns %}
+        current_rows.{{ column }},
+        {%- endfor %}
+        false as is_gone
+
+    from {{ current }} as current_rows
+    {%- if is_incremental() %}
+    left join {{ this }} as held
+        on current_rows.{{ key }} = held.{{ key }}
+    where held.{{ key }} is null
+        or held.is_gone
+        {%- for column in columns %}
+        or {{ differs('current_rows.' ~ column, 'held.' ~ column) }}
+        {%- endfor %}
+
+    union all
+
+    select
+        held.{{ key }},
+        {%- for column in columns %}
+        held.{{ column }},
+        {%- endfor %}
+        true as is_gone
+
+    from {{ this }} as held
+    left join {{ current }} as current_rows
+        on held.{{ key }} = current_rows.{{ key }}
+    where current_rows.{{ key }} is null
+        and not held.is_gone
+    {%- endif %}
+
+)
+
+select
+    changed.*,
+    {{ built_at() }} as _built_at
+
+from changed
 {%- endmacro %}

@@ -33,3 +33,21 @@
 {% macro default__utc_date(moment) -%}
     cast({{ moment }} at time zone 'UTC' as date)
 {%- endmacro %}
+
+{#- How many rows of the `partition` lie from this row's `moment` to `seconds` after it, this one and its equals among them. -#}
+{% macro count_within(partition, moment, seconds) -%}
+    {{ return(adapter.dispatch('count_within')(partition, moment, seconds)) }}
+{%- endmacro %}
+
+{% macro default__count_within(partition, moment, seconds) -%}
+    count(*) over (
+            partition by {{ partition }}
+            order by {{ moment }}
+            range between current row and interval '{{ seconds }} seconds' following
+        )
+{%- endmacro %}
+
+{#- `moment` as seconds since 1970. -#}
+{% macro epoch_seconds(moment) -%}
+    {{ seconds_between("cast('1970-01-01T00:00:00+00:00' as " ~ timestamp_utc_type() ~ ")", moment) }}
+{%- endmacro %}

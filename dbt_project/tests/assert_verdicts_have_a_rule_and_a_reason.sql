@@ -1,7 +1,7 @@
--- Human and machine together are everything: a machine's event has a rule and a reason, a person's has neither.
+-- Human, doubtful and machine together are all opens and clicks: a person's has no rule, the others have a rule and a reason.
 select *
 
 from {{ ref('fct_email_events') }}
-where is_machine <> (machine_rule is not null)
-    or is_machine <> (machine_reason is not null)
-    or (is_machine and event_type not in ('opened', 'clicked'))
+where (event_type in ('opened', 'clicked')) <> (verdict is not null)
+    or (coalesce(verdict, 'human') = 'human') <> (verdict_rule is null)
+    or (verdict_rule is null) <> (verdict_reason is null)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import psycopg
+
 from lettertrail.settings import DBT_PROJECT_DIR
 
 RUN_AT = "2026-11-01T00:00:00+03:00"
@@ -78,6 +80,17 @@ def dbt(
         text=True,
     )
     return DbtRun(finished.returncode, finished.stdout + finished.stderr, target)
+
+
+def new_load(connection: psycopg.Connection[Any], target: str = "raw_bitrix.tests") -> int:
+    """A load in the ledger, for rows that a test writes as a loader would: models find what is new by its number."""
+    row = connection.execute(
+        "insert into ops.loads (run_id, target, strategy, read, inserted, updated, unchanged, quarantined, deleted,"
+        " started_at, finished_at) values ('tests', %s, 'full', 0, 0, 0, 0, 0, 0, %s, %s) returning load_id",
+        [target, RUN_AT, RUN_AT],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def copy_project(destination: Path) -> Path:

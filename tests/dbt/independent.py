@@ -28,6 +28,12 @@ MACHINE_OPEN = timedelta(seconds=60)
 HUMAN_CLICK = timedelta(seconds=300)
 SCAN_WINDOW = timedelta(seconds=10)
 SCAN_AT_ONCE = timedelta(seconds=20)
+DOUBTFUL_OPEN = timedelta(seconds=300)
+DOUBTFUL_LINKS = timedelta(seconds=2)
+DOUBTFUL_CLICK = timedelta(seconds=5)
+UNSUBSCRIBE_LINK = re.compile("unsub|optout|opt-out|otpis", re.IGNORECASE)
+CROWD = 3
+CROWD_WINDOW = timedelta(seconds=30)
 RANKS = ("erased", "complaint", "hard_bounce", "unsubscribed", "no_consent")
 MODELS = ("last_touch", "first_touch", "linear", "time_decay")
 CREDIT_UNIT = Fraction(1, 10**10)
@@ -47,6 +53,8 @@ class Message:
     sent: bool
     delivered: bool
     bounced: bool
+    crowd: tuple[object, str | None] = (None, None)
+    """The dispatch and the domain it went to."""
 
 
 @dataclass(slots=True)
@@ -61,6 +69,11 @@ class Act:
     url: str | None
     proxy: bool | None
     machine: bool = False
+    doubtful: bool = False
+
+    @property
+    def human(self) -> bool:
+        return not self.machine and not self.doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,18 @@ class Figures:
     """The e-mails of every person who has more than one."""
     machine_opens: int = 0
     machine_clicks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """All messages and what was done with them, judged."""
+
+    letters: list[str]
+    messages: Mapping[object, Message]
+    clicks: list[Act]
+    opens: list[Act]
+    departures: Mapping[str, list[tuple[object, str]]]
+    """(message, letter) of every unsubscribe and complaint."""
 
 
 class _Raw:
@@ -134,20 +159,36 @@ def figures(dsn: str) -> Figures:
         raw.close()
 
 
+def mail(dsn: str) -> Mail:
+    """All messages and what was done with them, from the raw tables of one database."""
+    raw = _Raw(dsn)
+    try:
+        return _mail(raw, _identify(raw))
+    finally:
+        raw.close()
+
+
+def _mail(raw: _Raw, people: _People) -> Mail:
+    letters, letter_of_posting = _letters(raw)
+    messages = _messages(raw, people, letters, letter_of_posting)
+    clicks, opens = _acts(raw, people, messages, letters, letter_of_posting)
+    _judge(messages, clicks, opens)
+    departures = _departures(raw, messages, letters, letter_of_posting)
+    return Mail(letters, messages, clicks, opens, departures)
+
+
 def _figures(raw: _Raw) -> Figures:
     result = Figures()
     people = _identify(raw)
     result.people = {frozenset(group) for group in people.groups() if len(group) > 1}
     result.suppressed = _suppressed(raw, people)
-    letters, letter_of_posting = _letters(raw)
-    messages = _messages(raw, people, letters, letter_of_posting)
-    clicks, opens = _acts(raw, people, messages, letters, letter_of_posting)
-    _judge(messages, clicks, opens)
-    result.machine_clicks = sum(act.machine for act in clicks)
-    result.machine_opens = sum(act.machine for act in opens)
-    result.credits = _credits(raw, people, clicks)
-    departures = _departures(raw, messages, letters, letter_of_posting)
-    result.letters = {letter: _performance(letter, messages, opens, clicks, departures) for letter in letters}
+    told = _mail(raw, people)
+    result.machine_clicks = sum(act.machine for act in told.clicks)
+    result.machine_opens = sum(act.machine for act in told.opens)
+    result.credits = _credits(raw, people, told.clicks)
+    result.letters = {
+        letter: _performance(letter, told.messages, told.opens, told.clicks, told.departures) for letter in told.letters
+    }
     for credit_id, credit in result.credits.items():
         if credit.letter is None:
             continue
@@ -248,6 +289,10 @@ def _letters(raw: _Raw) -> tuple[list[str], dict[int, tuple[str | None, bool]]]:
     return letters, postings
 
 
+def _domain(address: str | None) -> str | None:
+    return address.split("@")[1] if address else None
+
+
 def _esp_message(row: Row) -> object:
     return (row["esp"], row["account"], row["campaign_id"], email(row["email"]))
 
@@ -270,7 +315,9 @@ def _messages(
         elif contact:
             person = people.find(("contact", contact))
         ok = row["status"] == "N"
-        messages[row["id"]] = Message(letter, person, utc(row["date_sent"]), ok, ok, not ok)
+        domain = _domain(address["email"]) if address else None
+        crowd = (row["posting_id"], domain)
+        messages[row["id"]] = Message(letter, person, utc(row["date_sent"]), ok, ok, not ok, crowd)
     bounced = set()
     for row in raw.rows("raw_esp.events"):
         key = _esp_message(row)
@@ -281,7 +328,8 @@ def _messages(
             person = people.find(("email", email(row["email"])))
             earlier = messages.get(key)
             at = min(row["occurred_at"], earlier.sent_at) if earlier and earlier.sent_at else row["occurred_at"]
-            messages[key] = Message(letter if letter in known else None, person, at, True, True, False)
+            crowd = (letter, _domain(email(row["email"])))
+            messages[key] = Message(letter if letter in known else None, person, at, True, True, False, crowd)
     for key in bounced & messages.keys():
         messages[key].delivered, messages[key].bounced = False, True
     return messages
@@ -336,28 +384,72 @@ def _judge(messages: Mapping[object, Message], clicks: list[Act], opens: list[Ac
     for act in [*clicks, *opens]:
         act.machine = bool(act.proxy)
     clicks_of = _by_message(clicks)
-    bursts: dict[object, list[tuple[datetime, datetime]]] = defaultdict(list)
     for key, own in clicks_of.items():
-        sent_at = messages[key].sent_at
-        for start in own:
-            near = [act for act in own if start.at <= act.at <= start.at + SCAN_WINDOW]
-            links = len({act.url for act in near if act.url})
-            at_once = sent_at is not None and start.at <= sent_at + SCAN_AT_ONCE
-            if links >= 3 or (links >= 2 and at_once):
-                bursts[key].append((start.at, max(act.at for act in near)))
-                for act in near:
-                    act.machine = True
+        _judge_bursts(own, messages[key].sent_at)
+    scanned = {key: [act.at for act in own if act.machine and not act.proxy] for key, own in clicks_of.items()}
+    for crowd, own in _crowds(messages, clicks).items():
+        for act in _judge_crowd(own, sum(m.delivered and m.crowd == crowd for m in messages.values())):
+            scanned[act.message].append(act.at)
+    for act in clicks:
+        sent_at = messages[act.message].sent_at if act.message is not None else None
+        if act.proxy is None and sent_at is not None and act.at - sent_at <= DOUBTFUL_CLICK:
+            act.doubtful = True
     for act in opens:
-        if act.message is None or act.machine:
+        if act.message is not None and not act.machine:
+            _judge_open(
+                act, messages[act.message].sent_at, clicks_of.get(act.message, []), scanned.get(act.message, [])
+            )
+
+
+def _judge_bursts(own: list[Act], sent_at: datetime | None) -> None:
+    for start in own:
+        near = [act for act in own if start.at <= act.at <= start.at + SCAN_WINDOW]
+        links = {act.url for act in near if act.url}
+        at_once = sent_at is not None and start.at <= sent_at + SCAN_AT_ONCE
+        leaving = any(UNSUBSCRIBE_LINK.search(link) for link in links)
+        if len(links) >= 3 or (len(links) >= 2 and (at_once or leaving)):
+            for act in near:
+                act.machine = True
+        nearest = [act for act in near if act.at <= start.at + DOUBTFUL_LINKS]
+        if len({act.url for act in nearest if act.url}) >= 2:
+            for act in nearest:
+                act.doubtful = True
+
+
+def _crowds(messages: Mapping[object, Message], clicks: list[Act]) -> dict[tuple[object, str | None], list[Act]]:
+    """Clicks by dispatch and domain, where so many letters were clicked that it may be a gateway's doing."""
+    found: dict[tuple[object, str | None], list[Act]] = defaultdict(list)
+    for act in clicks:
+        if act.message is not None and None not in messages[act.message].crowd:
+            found[messages[act.message].crowd].append(act)
+    return {crowd: own for crowd, own in found.items() if len({act.message for act in own}) >= CROWD}
+
+
+def _judge_crowd(own: list[Act], delivered: int) -> Iterator[Act]:
+    """Marks the clicks of a domain's bursts; yields those that only now are a machine's."""
+    first = {key: min(act.at for act in acts) for key, acts in _by_message(own).items()}
+    for start in set(first.values()):
+        count = sum(start <= at <= start + CROWD_WINDOW for at in first.values())
+        if count < CROWD or 4 * count < delivered:
             continue
-        if any(start - SCAN_WINDOW <= act.at <= end + SCAN_WINDOW for start, end in bursts[act.message]):
-            act.machine = True
-            continue
-        sent_at = messages[act.message].sent_at
-        if act.proxy is not None or sent_at is None or act.at - sent_at > MACHINE_OPEN:
-            continue
-        own = clicks_of.get(act.message, [])
-        act.machine = not any(not c.machine and act.at <= c.at <= act.at + HUMAN_CLICK for c in own)
+        for act in own:
+            if start <= act.at <= start + CROWD_WINDOW:
+                if 2 * count >= delivered and not act.machine:
+                    act.machine = True
+                    yield act
+                act.doubtful = True
+
+
+def _judge_open(act: Act, sent_at: datetime | None, own: list[Act], scanned: list[datetime]) -> None:
+    if any(abs(at - act.at) <= SCAN_WINDOW for at in scanned):
+        act.machine = True
+        return
+    if act.proxy is not None or sent_at is None or act.at - sent_at > DOUBTFUL_OPEN:
+        return
+    if any(click.human and act.at <= click.at <= act.at + HUMAN_CLICK for click in own):
+        return
+    act.machine = act.at - sent_at <= MACHINE_OPEN
+    act.doubtful = not act.machine
 
 
 def _departures(
@@ -410,7 +502,7 @@ def _performance(
                 if act.letter == letter
                 and act.message is not None
                 and messages[act.message].delivered
-                and not (human and act.machine)
+                and not (human and not act.human)
             }
         )
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import psycopg
 import pytest
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import dbt, new_load
 from tests.dbt.independent import MODELS, RANKS, Figures, figures
 
 from lettertrail.sandbox.world import World
@@ -75,7 +75,7 @@ def test_the_small_world_has_something_of_everything(built: Built, expected: Fig
     assert expected.machine_clicks > 100
     assert len(expected.people) > 5
     assert set(expected.suppressed.values()) >= {"complaint", "hard_bounce", "unsubscribed"}
-    rules = {row["machine_rule"] for row in built.rows("select distinct machine_rule from marts.fct_email_events")}
+    rules = {row["verdict_rule"] for row in built.rows("select distinct verdict_rule from marts.fct_email_events")}
     assert rules >= {"opened_at_once", "scanner_open", "scanner_many_links", "esp_proxy_flag"}
 
 
@@ -130,6 +130,7 @@ def test_deletes_and_changes_keep_agreeing(changed_dsn: str, tmp_path_factory: p
     """After deletes and changes both still agree; a deleted opt-out stays one until a newer consent."""
     before = suppressed(changed_dsn)
     with psycopg.connect(changed_dsn) as connection:
+        load = new_load(connection)
         for table, share in (
             ("b_crm_deal", 5),
             ("b_crm_lead", 5),
@@ -145,13 +146,16 @@ def test_deletes_and_changes_keep_agreeing(changed_dsn: str, tmp_path_factory: p
             ("b_sender_posting", 19),
         ):
             connection.execute(
-                f"update raw_bitrix.{table} set _deleted_at = '2026-11-01 00:00:00+00' where id % {share} = 0"
+                f"update raw_bitrix.{table} set _deleted_at = '2026-11-01 00:00:00+00', _load_id = {load} "
+                f"where id % {share} = 0"
             )
         connection.execute(
-            "update raw_bitrix.b_sender_contact set consent_status = 'A', date_update = '2026-10-31 23:00:00' "
-            "where id % 3 = 0"
+            f"update raw_bitrix.b_sender_contact set consent_status = 'A', date_update = '2026-10-31 23:00:00', "
+            f"_load_id = {load} where id % 3 = 0"
         )
-        connection.execute("update raw_bitrix.b_sender_contact set consent_status = 'D' where id % 7 = 0")
+        connection.execute(
+            f"update raw_bitrix.b_sender_contact set consent_status = 'D', _load_id = {load} where id % 7 = 0"
+        )
     run = dbt("build", dsn=changed_dsn, work_dir=tmp_path_factory.mktemp("changed"))
     assert run.returncode == 0, run.output[-4000:]
     expected = figures(changed_dsn)

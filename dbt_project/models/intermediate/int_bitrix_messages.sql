@@ -1,4 +1,24 @@
-with recipients as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    unlogged=false,
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['recipient_id'], 'unique': true}, {'columns': ['message_key']}, {'columns': ['_built_at']}],
+    pre_hook="{{ drop_changed_messages('int_messages_touched') }}",
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
+{%- set since = incremental_since() -%}
+
+with touched as (
+
+    select distinct recipient_id
+    from {{ ref('int_messages_touched') }}
+    where {{ newer_than(since) }}
+        and recipient_id is not null
+
+),
+
+recipients as (
 
     select * from {{ ref('stg_bitrix__recipients') }}
     where status in ('sent', 'failed')
@@ -6,70 +26,28 @@ with recipients as (
 
 ),
 
-postings as (
+dispatches as (
 
-    select * from {{ ref('stg_bitrix__postings') }}
-
-),
-
-bitrix_letters as (
-
-    select * from {{ ref('stg_bitrix__letters') }}
+    select * from {{ ref('int_dispatches') }}
+    where not is_gone
 
 ),
 
-addresses as (
+mailboxes as (
 
-    select * from {{ ref('stg_bitrix__addresses') }}
-
-),
-
-blacklisted_emails as (
-
-    select * from {{ ref('stg_bitrix__blacklisted_emails') }}
-    where category = 'permanent_bounce'
-        and not is_deleted
+    select * from {{ ref('int_mailboxes') }}
+    where not is_gone
 
 ),
 
-people_emails as (
+recipients_to_build as (
 
-    select * from {{ ref('int_people_emails') }}
-
-),
-
-people_crm_cards as (
-
-    select * from {{ ref('int_people_crm_cards') }}
-
-),
-
-posting_letters as (
-
-    select
-        postings.posting_id,
-        bitrix_letters.letter_number,
-        bitrix_letters.channel is not null and bitrix_letters.channel <> 'mail' as is_other_channel
-
-    from postings
-    left join bitrix_letters
-        on postings.letter_number = bitrix_letters.letter_number
-
-),
-
-address_people as (
-
-    select
-        addresses.address_id,
-        addresses.address_type <> 'email' as is_other_address,
-        people_emails.person_id,
-        blacklisted_emails.email is not null as has_bounced_for_good
-
-    from addresses
-    left join people_emails
-        on addresses.email = people_emails.email
-    left join blacklisted_emails
-        on addresses.email = blacklisted_emails.email
+    select recipients.*
+    from recipients
+    {%- if since %}
+    inner join touched
+        on recipients.recipient_id = touched.recipient_id
+    {%- endif %}
 
 ),
 
@@ -78,32 +56,36 @@ messages as (
 
     select
         'bitrix:' || recipients.recipient_id as message_id,
+        'bitrix:' || recipients.recipient_id as message_key,
         'bitrix' as source,
-        recipients.recipient_id,
-        recipients.address_id,
-        'bitrix:' || posting_letters.letter_number as letter_id,
-        coalesce(address_people.person_id, people_crm_cards.person_id) as person_id,
+        cast(recipients.recipient_id as bigint) as recipient_id,
+        cast(recipients.address_id as bigint) as address_id,
+        'bitrix:' || recipients.posting_id as dispatch_key,
+        dispatches.letter_id,
+        coalesce(mailboxes.person_id, contacts.person_id) as person_id,
+        mailboxes.email_domain,
         recipients.sent_at,
         recipients.status = 'sent' as is_sent,
         recipients.status = 'sent' as is_delivered,
         recipients.status = 'failed' as is_bounced,
         case
-            when recipients.status = 'failed' and address_people.has_bounced_for_good
+            when recipients.status = 'failed' and mailboxes.has_bounced_for_good
                 then 'hard'
             when recipients.status = 'failed'
                 then 'unknown'
-        end as bounce_kind
+        end as bounce_kind,
+        false as is_policy_bounce,
+        {{ built_at() }} as _built_at
 
-    from recipients
-    left join posting_letters
-        on recipients.posting_id = posting_letters.posting_id
-    left join address_people
-        on recipients.address_id = address_people.address_id
-    left join people_crm_cards
-        on case when address_people.person_id is null then recipients.crm_contact_id end = people_crm_cards.card_id
-            and people_crm_cards.card_type = 'contact'
-    where posting_letters.is_other_channel is not true
-        and address_people.is_other_address is not true
+    from recipients_to_build as recipients
+    left join dispatches
+        on recipients.posting_id = dispatches.posting_id
+    left join mailboxes
+        on recipients.address_id = mailboxes.address_id
+    left join mailboxes as contacts
+        on case when mailboxes.person_id is null then recipients.crm_contact_id end = contacts.contact_id
+    where dispatches.is_other_channel is not true
+        and mailboxes.is_other_channel is not true
 
 )
 

@@ -1,36 +1,73 @@
-with bitrix_clicks as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    unlogged=false,
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['message_key']}, {'columns': ['_built_at']}],
+    pre_hook="{{ drop_changed_messages('int_messages_touched') }}",
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
+{%- set since = incremental_since() -%}
 
-    select * from {{ ref('stg_bitrix__clicks') }}
+with touched as (
 
-),
+    select
+        message_key,
+        recipient_id
 
-postings as (
-
-    select * from {{ ref('stg_bitrix__postings') }}
-
-),
-
-esp_events as (
-
-    select * from {{ ref('stg_esp__events') }}
-
-),
-
-letters as (
-
-    select letter_id, letter_number from {{ ref('int_letters') }}
+    from {{ ref('int_messages_touched') }}
+    where {{ newer_than(since) }}
 
 ),
 
-messages as (
+bitrix_clicks as (
 
-    select * from {{ ref('int_messages') }}
+    select
+        *,
+        coalesce('bitrix:' || recipient_id, 'bitrix:click:' || click_id) as message_key
+
+    from {{ ref('stg_bitrix__clicks') }}
+    {%- if since %}
+    where recipient_id in (select recipient_id from touched where recipient_id is not null)
+        or (recipient_id is null and 'bitrix:click:' || click_id in (select message_key from touched))
+    {%- endif %}
 
 ),
 
-people_emails as (
+esp_clicks as (
 
-    select * from {{ ref('int_people_emails') }}
+    select * from {{ ref('int_esp_events') }}
+    where event_type = 'clicked'
+        and not is_gone
+        {%- if since %}
+        and message_key in (select message_key from touched)
+        {%- endif %}
+
+),
+
+bitrix_messages as (
+
+    select * from {{ ref('int_bitrix_messages') }}
+
+),
+
+esp_messages as (
+
+    select * from {{ ref('int_esp_messages') }}
+
+),
+
+dispatches as (
+
+    select * from {{ ref('int_dispatches') }}
+    where not is_gone
+
+),
+
+mailboxes as (
+
+    select * from {{ ref('int_mailboxes') }}
+    where not is_gone
 
 ),
 
@@ -38,48 +75,54 @@ clicks as (
 
     select
         'bitrix:click:' || bitrix_clicks.click_id as event_id,
-        bitrix_clicks.click_id as event_number,
+        cast(bitrix_clicks.click_id as bigint) as event_number,
         'bitrix' as source,
-        messages.message_id,
-        coalesce(messages.letter_id, letters.letter_id) as letter_id,
-        messages.person_id,
-        messages.sent_at,
+        bitrix_clicks.message_key,
+        bitrix_messages.message_id,
+        'bitrix:' || bitrix_clicks.posting_id as dispatch_key,
+        coalesce(bitrix_messages.letter_id, dispatches.letter_id) as letter_id,
+        bitrix_messages.person_id,
+        bitrix_messages.email_domain,
+        bitrix_messages.sent_at,
         bitrix_clicks.clicked_at as occurred_at,
         bitrix_clicks.url,
         cast(null as boolean) as is_proxy_click
 
     from bitrix_clicks
-    left join messages
-        on bitrix_clicks.recipient_id = messages.recipient_id
-    left join postings
-        on bitrix_clicks.posting_id = postings.posting_id
-    left join letters
-        on postings.letter_number = letters.letter_number
+    left join bitrix_messages
+        on bitrix_clicks.recipient_id = bitrix_messages.recipient_id
+    left join dispatches
+        on bitrix_clicks.posting_id = dispatches.posting_id
 
     union all
 
     select
-        esp_events.event_id,
-        cast(null as integer) as event_number,
-        esp_events.esp as source,
-        esp_events.message_id,
-        letters.letter_id,
-        people_emails.person_id,
-        messages.sent_at,
-        esp_events.occurred_at,
-        esp_events.url,
-        esp_events.is_proxy as is_proxy_click
+        esp_clicks.event_id,
+        cast(null as bigint) as event_number,
+        esp_clicks.esp as source,
+        esp_clicks.message_key,
+        esp_clicks.message_id,
+        esp_clicks.dispatch_key,
+        dispatches.letter_id,
+        mailboxes.person_id,
+        {{ email_domain('esp_clicks.email') }} as email_domain,
+        esp_messages.sent_at,
+        esp_clicks.occurred_at,
+        esp_clicks.url,
+        esp_clicks.is_proxy as is_proxy_click
 
-    from esp_events
-    left join messages
-        on esp_events.message_id = messages.message_id
-    left join letters
-        on esp_events.letter_id = letters.letter_id
-    left join people_emails
-        on esp_events.email = people_emails.email
-    where esp_events.event_type = 'clicked'
-        and not esp_events.is_deleted
+    from esp_clicks
+    left join esp_messages
+        on esp_clicks.message_key = esp_messages.message_key
+    left join dispatches
+        on esp_clicks.dispatch_key = dispatches.dispatch_key
+    left join mailboxes
+        on 'email:' || esp_clicks.email = mailboxes.mailbox_key
 
 )
 
-select * from clicks
+select
+    clicks.*,
+    {{ built_at() }} as _built_at
+
+from clicks

@@ -1,20 +1,45 @@
-with esp_events as (
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    unlogged=false,
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['message_key'], 'unique': true}, {'columns': ['_built_at']}],
+    pre_hook="{{ drop_changed_messages('int_messages_touched') }}",
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
+{%- set since = incremental_since() -%}
 
-    select * from {{ ref('stg_esp__events') }}
+with touched as (
+
+    select message_key
+    from {{ ref('int_messages_touched') }}
+    where {{ newer_than(since) }}
+
+),
+
+esp_events as (
+
+    select * from {{ ref('int_esp_events') }}
     where event_type in ('sent', 'delivered', 'bounced', 'rejected')
-        and not is_deleted
+        and not is_gone
+        and message_id is not null
+        {%- if since %}
+        and message_key in (select message_key from touched)
+        {%- endif %}
 
 ),
 
-esp_campaigns as (
+dispatches as (
 
-    select * from {{ ref('stg_esp__campaigns') }}
+    select * from {{ ref('int_dispatches') }}
+    where not is_gone
 
 ),
 
-people_emails as (
+mailboxes as (
 
-    select * from {{ ref('int_people_emails') }}
+    select * from {{ ref('int_mailboxes') }}
+    where not is_gone
 
 ),
 
@@ -23,7 +48,7 @@ attempts as (
     select
         message_id,
         max(esp) as source,
-        max(letter_id) as letter_id,
+        max(dispatch_key) as dispatch_key,
         max(email) as email,
         min(case when event_type = 'sent' then occurred_at end) as sent_at,
         -- whatever arrived or came back was sent; what the service refused to send was not
@@ -45,10 +70,10 @@ attempts as (
             when 2 then 'block'
             when 3 then 'soft'
             when 4 then 'unknown'
-        end as bounce_kind
+        end as bounce_kind,
+        max(case when event_type = 'bounced' and {{ is_policy_reason('reason') }} then 1 else 0 end) = 1 as is_policy_bounce
 
     from esp_events
-    where message_id is not null
     group by message_id
 
 ),
@@ -57,22 +82,28 @@ messages as (
 
     select
         attempts.message_id,
+        attempts.message_id as message_key,
         attempts.source,
-        cast(null as integer) as recipient_id,
-        cast(null as integer) as address_id,
-        esp_campaigns.letter_id,
-        people_emails.person_id,
+        cast(null as bigint) as recipient_id,
+        cast(null as bigint) as address_id,
+        attempts.dispatch_key,
+        dispatches.letter_id,
+        mailboxes.person_id,
+        {{ email_domain('attempts.email') }} as email_domain,
         attempts.sent_at,
         attempts.is_sent,
         attempts.is_sent and (not attempts.has_bounced or attempts.is_taken_after_all) as is_delivered,
         attempts.has_bounced and not attempts.is_taken_after_all as is_bounced,
-        case when attempts.has_bounced and not attempts.is_taken_after_all then attempts.bounce_kind end as bounce_kind
+        case when attempts.has_bounced and not attempts.is_taken_after_all then attempts.bounce_kind end as bounce_kind,
+        attempts.has_bounced and not attempts.is_taken_after_all
+        and attempts.bounce_kind <> 'hard' and attempts.is_policy_bounce as is_policy_bounce,
+        {{ built_at() }} as _built_at
 
     from attempts
-    left join esp_campaigns
-        on attempts.letter_id = esp_campaigns.letter_id
-    left join people_emails
-        on attempts.email = people_emails.email
+    left join dispatches
+        on attempts.dispatch_key = dispatches.dispatch_key
+    left join mailboxes
+        on 'email:' || attempts.email = mailboxes.mailbox_key
 
 )
 

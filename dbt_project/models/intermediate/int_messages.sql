@@ -1,5 +1,3 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
-
 select * from {{ ref('int_bitrix_messages') }}
 union all
 select * from {{ ref('int_esp_messages') }}

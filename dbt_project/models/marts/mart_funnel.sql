@@ -4,14 +4,49 @@ with letter_performance as (
 
 ),
 
+credits as (
+
+    select * from {{ ref('fct_attribution_credits') }}
+    where model = 'last_touch'
+        and conversion_type = 'deal_created'
+        and letter_id is not null
+
+),
+
+deal_credits as (
+
+    select
+        letter_id,
+        sum(credit) as deals_created
+
+    from credits
+    group by letter_id
+
+),
+
+letters as (
+
+    select
+        letter_performance.*,
+        coalesce(deal_credits.deals_created, 0) as deals_created
+
+    from letter_performance
+    left join deal_credits
+        on letter_performance.letter_id = deal_credits.letter_id
+
+),
+
 {%- set stages = [
     ('sent', 'sent_count'),
     ('delivered', 'delivered_count'),
     ('opened', 'opened_human_count'),
     ('clicked', 'clicked_human_count'),
     ('leads', 'leads_last_touch'),
+    ('deals', 'deals_created'),
     ('deals won', 'deals_last_touch'),
+    ('revenue', 'revenue_last_touch'),
 ] %}
+{%- set units = {'visits': 'visits', 'leads': 'conversions', 'deals': 'conversions', 'deals won': 'conversions', 'revenue': 'money'} %}
 
 stages as (
 
@@ -20,8 +55,9 @@ stages as (
         {{ loop.index }} as stage_order,
         '{{ stage }}' as stage,
         source,
+        '{{ units.get(stage, "messages") }}' as unit,
         cast(sum({{ measure }}) as numeric(28, 10)) as value
-    from letter_performance
+    from letters
     group by source
     {{ 'union all' if not loop.last }}
     {% endfor %}

@@ -269,6 +269,7 @@ def _funnel(reader: _Reader) -> tuple[FunnelStage, ...]:
         """
         select stage_order, stage, source, sum(value)::numeric as value
         from marts.mart_funnel
+        where stage <> 'revenue'
         group by stage_order, stage, source
         order by stage_order, stage, source
         """,

@@ -82,7 +82,8 @@ class OpensMonth:
     opened_human: int
 
     @property
-    def opened_machine_only(self) -> int:
+    def opened_otherwise(self) -> int:
+        """Opened by machines only, or by what may be either."""
         return self.opened - self.opened_human
 
 

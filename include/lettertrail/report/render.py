@@ -60,9 +60,10 @@ FUNNEL_STAGES = {
     "opened": Stage("Opened by a person", base="delivered", rate="of delivered"),
     "clicked": Stage("Clicked by a person", base="delivered", rate="of delivered"),
     "leads": Stage("Lead", base="clicked", rate="of clicked"),
-    "deals won": Stage("Deal won", base="leads", rate="of leads"),
+    "deals": Stage("Deal", base="leads", rate="of leads"),
+    "deals won": Stage("Deal won", base="deals", rate="of deals"),
 }
-"""The stages of `mart_funnel`; one not named here is shown as a share of the stage before it."""
+"""The stages of `mart_funnel` but revenue, which is no count; one not named here is a share of the stage before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +238,12 @@ def _opens(months: Sequence[OpensMonth]) -> charts.ColumnChart | None:
         [row.month for row in months],
         labels=[
             f"{format.month(row.month)}: {format.number(row.opened_human)} people, "
-            f"{format.number(row.opened_machine_only)} machines only"
+            f"{format.number(row.opened_otherwise)} machines or doubtful"
             for row in months
         ],
         up={
             "human": [row.opened_human for row in months],
-            "machine": [row.opened_machine_only for row in months],
+            "machine": [row.opened_otherwise for row in months],
         },
     )
 

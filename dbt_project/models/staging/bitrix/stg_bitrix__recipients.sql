@@ -31,7 +31,10 @@ renamed as (
         _deleted_at is not null as is_deleted,
 
         -- timestamps
-        {{ source_time_to_utc('date_sent') }} as sent_at
+        {{ source_time_to_utc('date_sent') }} as sent_at,
+
+        -- the load that last wrote the row
+        _load_id
 
     from source
 

@@ -74,6 +74,7 @@ renamed as (
         source.bounce_kind,
         nullif(source.url, '') as url,
         source.source as known_from,
+        source.reason,
 
         -- booleans
         source.is_proxy,
