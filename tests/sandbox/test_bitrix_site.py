@@ -207,6 +207,12 @@ ODDITIES = {
     "both kinds of mail blacklist": """
         SELECT COUNT(*) FROM (SELECT 1 FROM b_main_mail_blacklist HAVING COUNT(DISTINCT CATEGORY_ID) = 2) x""",
     "abandoned carts": "SELECT COUNT(*) FROM b_sale_basket WHERE ORDER_ID IS NULL",
+    "carts left alone lately": """
+        SELECT COUNT(*) FROM b_sale_basket b JOIN b_sale_fuser f ON f.ID = b.FUSER_ID
+        WHERE b.ORDER_ID IS NULL AND f.USER_ID > 0
+        AND b.DATE_UPDATE > (SELECT MAX(DATE_INSERT) - INTERVAL 14 DAY FROM b_sender_posting_click)""",
+    "consents without a date": """
+        SELECT COUNT(*) FROM b_uts_crm_contact WHERE UF_CRM_EMAIL_CONSENT IS NOT NULL AND UF_CRM_EMAIL_CONSENT_AT IS NULL""",
     "orders tied to a letter": """
         SELECT COUNT(*) FROM b_conv_context_entity_item i JOIN b_conv_context_attribute a
         ON a.CONTEXT_ID = i.CONTEXT_ID AND a.NAME = 'sender_chain_source'""",

@@ -62,7 +62,9 @@ def summary(dsn: str, truth: TruthComparison) -> list[tuple[str, str]]:
         "count(*) filter (where conversion_type = 'deal_won'), "
         "coalesce(sum(amount) filter (where conversion_type = 'deal_won'), 0) from marts.fct_conversions",
     )
-    suppressed, people = _row(dsn, "select count(*), count(distinct person_id) from marts.dim_suppression")
+    suppressed, people = _row(
+        dsn, "select count(*), count(distinct person_id) from marts.dim_suppression where scope = 'everything'"
+    )
     lines = [
         ("copied", f"{count(rows)} rows in {tables} raw tables"),
         ("letters", f"{letters} ({bitrix} Bitrix, {letters - bitrix} ESP)"),

@@ -191,6 +191,7 @@ def _headline(reader: _Reader) -> Headline:
         """
         select count(distinct coalesce(person_id, email)) as people, count(distinct email) as addresses
         from marts.dim_suppression
+        where scope = 'everything'
         """,
         of=(SUPPRESSION,),
     )
@@ -366,6 +367,7 @@ def _suppression(reader: _Reader) -> tuple[SuppressionCount, ...]:
         """
         select state, coalesce(source, 'not stated') as source, count(distinct email) as addresses
         from marts.dim_suppression
+        where scope = 'everything'
         group by 1, 2
         order by 1, 2
         """,

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettertrail.sandbox.bitrix_rows import Writer
 from lettertrail.sandbox.bitrix_site_activities import write_activities
+from lettertrail.sandbox.bitrix_site_carts import write_recent_carts
 from lettertrail.sandbox.bitrix_site_crm import write_crm
 from lettertrail.sandbox.bitrix_site_fields import write_field_catalogue, write_lead_and_company_fields
 from lettertrail.sandbox.bitrix_site_history import write_history
@@ -45,6 +46,7 @@ def write_site(writer: Writer, world: World) -> None:
     write_recycle_bin(writer, world)
     write_shop(writer, world, users, rng[3])
     write_orders(writer, world)
+    write_recent_carts(writer, world)
     write_conversion_counters(writer, world)
     write_groups(writer, world, users)
     write_subscribe(writer, world, users)

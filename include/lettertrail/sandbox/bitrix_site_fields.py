@@ -18,6 +18,7 @@ Values = Sequence[tuple[int, Sequence[object]]]
 """Card id → the values of a multiple field."""
 
 INTERESTS = (("Туризм",), ("Туризм", "Велоспорт"), ("Бег",))
+MAIL_FIELDS = ("UF_CRM_MAIL_NEWS", "UF_CRM_MAIL_SALES", "UF_CRM_MAIL_PRODUCTS", "UF_CRM_MAIL_EVENTS")
 REMOVED_CHOICE = 999
 """An enumeration value that somebody deleted; the card still has its id."""
 EVERY_NTH_LEAD = 3
@@ -79,7 +80,27 @@ def contact_values(cards: Sequence[int], created: NDArray[np.datetime64]) -> dic
         "UF_CRM_CLIENT_SINCE": since,
         "UF_CRM_BONUS_BALANCE": [_bonus(card) for card in cards],
         "UF_CRM_HAS_CARD": [None if card % 7 == 0 else card % 2 for card in cards],
+        **_consent_values(cards, created),
+        **{name: [_wish(card, place) for card in cards] for place, name in enumerate(MAIL_FIELDS)},
     }
+
+
+def _consent_values(cards: Sequence[int], created: NDArray[np.datetime64]) -> dict[str, object]:
+    """Most were asked, few said no, and an employee did not always write down when."""
+    days = created.astype("datetime64[s]").astype(str)
+    return {
+        "UF_CRM_EMAIL_CONSENT": [None if card % 6 == 0 else int(card % 23 != 1) for card in cards],
+        "UF_CRM_EMAIL_CONSENT_AT": [
+            None if card % 6 == 0 or card % 5 == 0 else day.replace("T", " ")
+            for card, day in zip(cards, days, strict=True)
+        ],
+        "UF_CRM_EMAIL_CONSENT_TEXT": [None if card % 6 == 0 else f"2025-{card % 2 + 1}" for card in cards],
+    }
+
+
+def _wish(card: int, place: int) -> int | None:
+    """What a card says about one category of letters: wanted, not wanted, never asked."""
+    return (1, None, 1, 0, None, 1)[(card + card // 7 + place * 5) % 6]
 
 
 def _bonus(card: int) -> str | None:

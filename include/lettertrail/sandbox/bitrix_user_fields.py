@@ -82,6 +82,13 @@ USER_FIELDS: Final = (
     UserField("COMPANY", "UF_CRM_BRANDS", "string", "Бренды", is_multiple=True),
     UserField("COMPANY", "UF_CRM_CONTRACT_ON", "date", "Договор от"),
     UserField("COMPANY", "UF_CRM_CREDIT_LIMIT", "money", "Кредит"),
+    UserField("CONTACT", "UF_CRM_EMAIL_CONSENT", "boolean", "Согласие на письма"),
+    UserField("CONTACT", "UF_CRM_EMAIL_CONSENT_AT", "datetime", "Согласие от"),
+    UserField("CONTACT", "UF_CRM_EMAIL_CONSENT_TEXT", "string", "Текст согласия"),
+    UserField("CONTACT", "UF_CRM_MAIL_NEWS", "boolean", "Новости компании"),
+    UserField("CONTACT", "UF_CRM_MAIL_SALES", "boolean", "Скидки и акции"),
+    UserField("CONTACT", "UF_CRM_MAIL_PRODUCTS", "boolean", "Новинки"),
+    UserField("CONTACT", "UF_CRM_MAIL_EVENTS", "boolean", "Приглашения"),
 )
 
 

@@ -35,6 +35,21 @@ MERGE_FIELDS: tuple[Json, ...] = (
     {"tag": "LNAME", "name": "Last Name", "type": "text"},
     {"tag": "BIRTHDAY", "name": "Birthday", "type": "birthday", "options": {"date_format": "MM/DD"}},
 )
+TOPICS = {
+    "a1c0000001": "Company news",
+    "a1c0000002": "Sales and discounts",
+    "a1c0000003": "Product updates",
+    "a1c0000004": "Event invitations",
+}
+"""The interests of the audience's one group, by id."""
+TOPIC_GROUP = "a1c0000000"
+
+
+def topics_of(person: int) -> dict[str, bool]:
+    """Which topics a member ticked, by name; a third never saw the form, so nothing is ticked."""
+    return {
+        name: person % 3 != 0 and (person + person // 5 + place) % 4 < 2 for place, name in enumerate(TOPICS.values())
+    }
 
 
 def campaign_id(letter: int) -> str:
@@ -88,6 +103,16 @@ def _audience(store: MailchimpStore, db: sqlite3.Connection, letters: pd.DataFra
     )
     for number, field in enumerate(MERGE_FIELDS, start=1):
         save_merge_field(store, LIST_ID, number, field)
+    group = {"list_id": LIST_ID, "id": TOPIC_GROUP, "title": "Topics", "display_order": 0, "type": "checkboxes"}
+    db.execute(
+        "insert into interest_categories (id, list_id, payload) values (?, ?, ?)", (TOPIC_GROUP, LIST_ID, dump(group))
+    )
+    for place, (key, name) in enumerate(TOPICS.items()):
+        topic = {"category_id": TOPIC_GROUP, "list_id": LIST_ID, "id": key, "name": name, "display_order": place}
+        db.execute(
+            "insert into interests (id, category_id, list_id, payload) values (?, ?, ?, ?)",
+            (key, TOPIC_GROUP, LIST_ID, dump(topic)),
+        )
 
 
 def _members(db: sqlite3.Connection, people: pd.DataFrame) -> int:
@@ -96,8 +121,8 @@ def _members(db: sqlite3.Connection, people: pd.DataFrame) -> int:
     before = db.total_changes
     db.executemany(
         "insert or ignore into members (list_id, id, email_address, status, compliance, unsubscribe_reason, language, "
-        "merge_fields, ip_signup, ip_opt, timestamp_signup, timestamp_opt, last_changed, unsubscribed_at, source) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "merge_fields, interests, ip_signup, ip_opt, timestamp_signup, timestamp_opt, last_changed, unsubscribed_at, "
+        "source) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     return db.total_changes - before
@@ -123,6 +148,7 @@ def _member(person: dict[str, Any]) -> tuple[Any, ...]:
         REASONS[int(person["person"]) % len(REASONS)] if left else "",
         "ru",
         dump(merge),
+        dump({key: True for key, name in TOPICS.items() if topics_of(int(person["person"]))[name]}),
         ip,
         ip,
         joined,
