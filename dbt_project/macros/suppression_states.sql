@@ -1,6 +1,7 @@
 {#-
     The states of suppression, strongest first, in one place. `lifts`: a newer explicit consent ends it. `follows_person`: it
     is a statement of a person, so it holds for their other addresses; a dead mailbox says nothing about another mailbox.
+    `inactive` is no statement at all: it never has the scope `everything`, and ends by itself with the next sign of life.
 -#}
 {% macro suppression_states() -%}
     {{ return([
@@ -9,6 +10,7 @@
         {'state': 'hard_bounce', 'lifts': true, 'follows_person': false},
         {'state': 'unsubscribed', 'lifts': true, 'follows_person': true},
         {'state': 'no_consent', 'lifts': true, 'follows_person': true},
+        {'state': 'inactive', 'lifts': false, 'follows_person': false},
     ]) }}
 {%- endmacro %}
 

@@ -35,6 +35,8 @@ UNSUBSCRIBE_LINK = re.compile("unsub|optout|opt-out|otpis", re.IGNORECASE)
 CROWD = 3
 CROWD_WINDOW = timedelta(seconds=30)
 RANKS = ("erased", "complaint", "hard_bounce", "unsubscribed", "no_consent")
+SOFT_LIMIT = 3
+VALUE_TYPES = {"MAILING": 1, "HOME": 2}
 MODELS = ("last_touch", "first_touch", "linear", "time_decay")
 CREDIT_UNIT = Fraction(1, 10**10)
 CENT = Fraction(1, 100)
@@ -116,10 +118,12 @@ class _Raw:
         self._connection.execute("set time zone 'UTC'")
 
     def rows(self, table: str, *, gone: bool = False) -> list[Row]:
+        """All rows; `gone`: also those deleted at the source."""
         where = "" if gone else " where _deleted_at is null"
         return self._connection.execute(f"select * from {table}{where}").fetchall()
 
     def close(self) -> None:
+        """Ends the connection."""
         self._connection.close()
 
 
@@ -611,8 +615,14 @@ def _dealt_out(weights: list[Fraction], *, total: Fraction, unit: Fraction) -> l
 # --- suppression ----------------------------------------------------------------------------------
 
 
-def _evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
-    """(address, state, time); no time means that nobody knows it."""
+def evidence_of(raw: _Raw, *, bitrix_only: bool = False) -> Iterator[tuple[str | None, str, datetime | None]]:
+    """(address, state, time); no time means that nobody knows it. `bitrix_only`: what the sender module knows."""
+    yield from _bitrix_evidence(raw)
+    if not bitrix_only:
+        yield from _other_evidence(raw)
+
+
+def _bitrix_evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
     addresses = _addresses(raw)
     recipients = {r["id"]: r for r in raw.rows("raw_bitrix.b_sender_posting_recipient", gone=True)}
     campaigns = {r["id"]: r["mailing_id"] for r in raw.rows("raw_bitrix.b_sender_posting")}
@@ -646,6 +656,9 @@ def _evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
     for row in raw.rows("raw_bitrix.b_main_mail_blacklist", gone=True):
         state = "hard_bounce" if row["category_id"] == 0 else "unsubscribed"
         yield email(row["code"]), state, utc(row["date_insert"])
+
+
+def _other_evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
     left_at: dict[tuple[str, ...], datetime] = {}
     for row in raw.rows("raw_esp.events", gone=True):
         is_hard = row["event_type"] == "bounced" and row["bounce_kind"] == "hard"
@@ -664,6 +677,58 @@ def _evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
             yield email(row["email"]), "unsubscribed", row["occurred_at"]
         elif row["event_type"] == "bounced" and row["bounce_kind"] == "hard":
             yield email(row["email"]), "hard_bounce", row["occurred_at"]
+    for address, is_given, at, _ in crm_answers(raw):
+        if not is_given:
+            yield address, "no_consent", at
+    for address, at in dead_mailboxes(raw).items():
+        yield address, "hard_bounce", at
+
+
+def preferred_emails(raw: _Raw) -> dict[int, str]:
+    """The address the sender module would pick of a contact."""
+    found: dict[int, tuple[int, int, str]] = {}
+    for row in raw.rows("raw_bitrix.b_crm_field_multi"):
+        address = email(row["value"])
+        if row["type_id"] == "EMAIL" and row["entity_id"] == "CONTACT" and address:
+            rank = (VALUE_TYPES.get(row["value_type"], 3), row["id"], address)
+            found[row["element_id"]] = min(rank, found.get(row["element_id"], rank))
+    return {contact: address for contact, (_, _, address) in found.items()}
+
+
+def crm_answers(raw: _Raw) -> Iterator[tuple[str | None, bool, datetime | None, int]]:
+    """(address, said yes, time if somebody wrote it down, contact) of every consent field that is filled in."""
+    preferred = preferred_emails(raw)
+    contacts = {row["id"] for row in raw.rows("raw_bitrix.b_crm_contact")}
+    for row in raw.rows("raw_bitrix.b_uts_crm_contact"):
+        if row["uf_crm_email_consent"] is not None and row["value_id"] in contacts:
+            at = utc(row["uf_crm_email_consent_at"])
+            yield preferred.get(row["value_id"]), bool(row["uf_crm_email_consent"]), at, row["value_id"]
+
+
+def dead_mailboxes(raw: _Raw) -> dict[str, datetime]:
+    """Address → when it bounced softly for the third letter in a row."""
+    letters: dict[str, dict[object, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in raw.rows("raw_esp.events"):
+        address = email(row["email"])
+        if address and row["campaign_id"] and row["event_type"] in ("sent", "delivered", "bounced"):
+            letters[address][_esp_message(row)].append(row)
+    found = {}
+    for address, own in letters.items():
+        bounces, delivered = [], []
+        for events in own.values():
+            bounced = [row for row in events if row["event_type"] == "bounced"]
+            last = max((row["occurred_at"] for row in bounced), default=None)
+            delivered += [
+                row["occurred_at"]
+                for row in events
+                if last is None or (row["event_type"] == "delivered" and row["occurred_at"] > last)
+            ]
+            if bounced and all(row["bounce_kind"] == "soft" for row in bounced):
+                bounces.append(last)
+        run = sorted(at for at in bounces if at and at > max(delivered, default=datetime.min.replace(tzinfo=UTC)))
+        if len(run) >= SOFT_LIMIT:
+            found[address] = run[SOFT_LIMIT - 1]
+    return found
 
 
 def _suppressed(raw: _Raw, people: _People) -> dict[str, str]:
@@ -674,7 +739,7 @@ def _suppressed(raw: _Raw, people: _People) -> dict[str, str]:
             consents[row["email"]] = at
     family = {member: group for group in people.groups() for member in group}
     found: dict[str, set[str]] = defaultdict(set)
-    for address, state, at in _evidence(raw):
+    for address, state, at in evidence_of(raw):
         if address is None:
             continue
         others = set() if state == "hard_bounce" else family.get(address, set())

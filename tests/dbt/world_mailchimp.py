@@ -21,6 +21,7 @@ from lettertrail.esps.port import (
     MailingList,
     event_id,
 )
+from lettertrail.sandbox.esps.mailchimp.seed import topics_of
 from lettertrail.sandbox.world import World
 
 AUDIENCE = "a1b2c3d4e5"
@@ -76,6 +77,7 @@ class WorldMailchimp:
                 changed_at=row["mailchimp_changed_at"].to_pydatetime(),
                 tags=(),
                 payload={},
+                fields=topics_of(int(row["person"])),
             )
 
     def lists(self) -> Iterator[MailingList]:

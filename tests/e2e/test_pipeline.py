@@ -55,7 +55,7 @@ LETTERS_IN_THE_MART = """
 FIGURES = {
     "letters": "select * from marts.mart_letter_performance order by letter_id",
     "credits": "select * from marts.fct_attribution_credits order by credit_id",
-    "suppressed": "select email, state from marts.dim_suppression order by email",
+    "suppressed": "select email, scope, state from marts.dim_suppression order by 1, 2",
     "people": "select person_id, primary_email from marts.dim_person order by person_id",
 }
 STRANGER_STATUS = "Q"
@@ -239,7 +239,9 @@ def test_credits_sum_to_one_and_to_the_amount(demo: Demo, first: Run) -> None:
 
 def test_nobody_suppressed_is_subscribed(demo: Demo, first: Run) -> None:
     """Mailchimp refuses every address of dim_suppression that it has, and some of them only since the push."""
-    suppressed = {row[0] for row in demo.warehouse("select email from marts.dim_suppression")}
+    suppressed = {
+        row[0] for row in demo.warehouse("select email from marts.dim_suppression where scope = 'everything'")
+    }
     members = dict(demo.mailchimp("select lower(trim(email_address)), status from members"))
     both = suppressed & members.keys()
     assert len(both) > 10
@@ -263,7 +265,7 @@ def test_the_segment_is_at_mailchimp(demo: Demo, first: Run) -> None:
         "join segment_members sm on sm.segment_id = s.id join members m using (member) where s.name = 'inactive_90d'"
     )
     wanted = {row[0] for row in demo.warehouse("select email from segments.seg_inactive_90d")}
-    wanted -= {row[0] for row in demo.warehouse("select email from marts.dim_suppression")}
+    wanted -= {row[0] for row in demo.warehouse("select email from marts.dim_suppression where scope = 'everything'")}
     subscribed = {row[0] for row in demo.mailchimp("select lower(trim(email_address)) from members")}
     assert len(tagged) > 10
     assert {status for _, status in tagged} == {"subscribed"}
@@ -436,5 +438,6 @@ def test_a_webhook_reaches_the_other_services(demo: Demo, quiet: Run) -> None:
     while demo.mailchimp(left) != [(1,)]:
         assert time.monotonic() - began < 300
         time.sleep(1)
-    assert demo.warehouse("select state from marts.dim_suppression where email = %s", leaving) == [("unsubscribed",)]
+    found = "select state from marts.dim_suppression where email = %s and scope = 'everything'"
+    assert demo.warehouse(found, leaving) == [("unsubscribed",)]
     assert demo.warehouse("select outcome from raw_inbox.deliveries") == [("applied",)]

@@ -70,6 +70,18 @@ refusals as (
 
 ),
 
+crm_consents as (
+
+    select * from {{ ref('int_crm_consents') }}
+
+),
+
+soft_bounce_runs as (
+
+    select * from {{ ref('int_soft_bounce_runs') }}
+
+),
+
 unsubscribed_recipients as (
 
     select
@@ -300,10 +312,34 @@ evidence as (
         email,
         state,
         esp as source,
-        'ops.sync_records:' || account as evidence,
+        'ops.sync_records:' || account || ':' || {{ dbt.hash('email') }} as evidence,
         first_refused_at as evidenced_at,
         true as is_time_known
     from theirs_to_refuse
+
+    union all
+
+    select
+        email,
+        'no_consent' as state,
+        'bitrix' as source,
+        'b_uts_crm_contact.{{ var("crm_consent_field") | upper }}:' || contact_id as evidence,
+        answered_at as evidenced_at,
+        is_time_known
+    from crm_consents
+    where not is_given
+
+    union all
+
+    -- a mailbox that takes nothing for so long is as good as gone
+    select
+        email,
+        'hard_bounce' as state,
+        source,
+        'soft_bounces:' || message_id as evidence,
+        reached_at as evidenced_at,
+        true as is_time_known
+    from soft_bounce_runs
 
 ),
 

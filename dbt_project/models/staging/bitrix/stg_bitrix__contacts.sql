@@ -18,7 +18,8 @@ renamed as (
 
         -- timestamps
         birthdate as birth_date,
-        {{ source_time_to_utc('date_create') }} as created_at
+        {{ source_time_to_utc('date_create') }} as created_at,
+        {{ source_time_to_utc('date_modify') }} as modified_at
 
     from source
     where _deleted_at is null

@@ -19,6 +19,7 @@ renamed as (
         status,
         status_reason,
         fields as custom_fields,
+        {{ row_as_json('tags') }} as tags,
 
         -- booleans
         _deleted_at is not null as is_deleted,
