@@ -212,7 +212,8 @@ ODDITIES = {
         WHERE b.ORDER_ID IS NULL AND f.USER_ID > 0
         AND b.DATE_UPDATE > (SELECT MAX(DATE_INSERT) - INTERVAL 14 DAY FROM b_sender_posting_click)""",
     "consents without a date": """
-        SELECT COUNT(*) FROM b_uts_crm_contact WHERE UF_CRM_EMAIL_CONSENT IS NOT NULL AND UF_CRM_EMAIL_CONSENT_AT IS NULL""",
+        SELECT COUNT(*) FROM b_uts_crm_contact
+        WHERE UF_CRM_EMAIL_CONSENT IS NOT NULL AND UF_CRM_EMAIL_CONSENT_AT IS NULL""",
     "orders tied to a letter": """
         SELECT COUNT(*) FROM b_conv_context_entity_item i JOIN b_conv_context_attribute a
         ON a.CONTEXT_ID = i.CONTEXT_ID AND a.NAME = 'sender_chain_source'""",
