@@ -6,13 +6,14 @@ Nothing is interpreted: a word that is not in a table becomes `unknown` and stay
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import get_args
 
 from lettertrail.errors import ContractError
+from lettertrail.esps._rows import Row, needed, numbered
 from lettertrail.esps.port import (
     BounceKind,
     Campaign,
@@ -28,7 +29,7 @@ from lettertrail.esps.port import (
     normalise_email,
 )
 
-Row = Mapping[str, Any]
+need = partial(needed, "mailchimp")
 
 CONTACT_STATUSES: Mapping[str, ContactStatus] = {word: word for word in get_args(ContactStatus) if word != "unknown"}
 CAMPAIGN_STATUSES = frozenset({"save", "paused", "schedule", "sending", "sent", "canceled", "canceling", "archived"})
@@ -174,14 +175,14 @@ def sent(letter: Row, row: Row, *, dated: Collection[str]) -> Iterator[Event]:
 
 def opened(letter: Row, row: Row) -> Iterator[Event]:
     """`open-details`: every single open with its proxy flag."""
-    for nth, did in _numbered(row.get("opens", ())):
+    for nth, did in numbered(row.get("opens", ()), "action", "timestamp", "url"):
         proxy = did.get("is_proxy_open")
         yield _event(letter, row, "opened", _time(need(did, "timestamp")), nth=nth, is_proxy=proxy, payload=did)
 
 
 def active(letter: Row, row: Row) -> Iterator[Event]:
     """`email-activity`: clicks, bounces, and whatever we have no word for."""
-    for nth, did in _numbered(row.get("activity", ())):
+    for nth, did in numbered(row.get("activity", ()), "action", "timestamp", "url"):
         word, at, url = str(did.get("action")), _time(need(did, "timestamp")), did.get("url") or None
         kind = ACTIVITIES.get(word, "unknown")
         if kind == "bounced":
@@ -270,15 +271,6 @@ def _event(
     )
 
 
-def _numbered(activity: Sequence[Row]) -> Iterator[tuple[int, Row]]:
-    """Each item with how many of its kind, second and link came before: two opens in one second are two."""
-    before: Counter[tuple[object, ...]] = Counter()
-    for item in activity:
-        alike = (item.get("action"), item.get("timestamp"), item.get("url"))
-        yield before[alike], item
-        before[alike] += 1
-
-
 def row_id(row: Row) -> object:
     """The key of everything that has an id."""
     return row["id"]
@@ -287,17 +279,6 @@ def row_id(row: Row) -> object:
 def row_key(row: Row) -> object:
     """The key of a row in a report."""
     return row["email_id"], row.get("timestamp") or row.get("date")
-
-
-def need(row: Row, name: str) -> Any:
-    """A field we cannot do without.
-
-    Raises:
-        ContractError: the row lacks it.
-    """
-    if name not in row:
-        raise ContractError(f"mailchimp: a row lacks {name!r}")
-    return row[name]
 
 
 def _time(text: str | None) -> datetime | None:

@@ -42,6 +42,7 @@ from lettertrail.esps.port import (
     event_id,
     normalise_email,
     operator_hosts,
+    spelled_address,
 )
 from lettertrail.http import Answer, RestClient
 from lettertrail.throttle import shared_throttle
@@ -99,8 +100,7 @@ class Mandrill:
         key = str(connection.extra.get("transactional_key") or "").strip()
         if not key:
             return None
-        host = str(connection.extra.get("transactional_host") or HOST).strip().rstrip("/")
-        base_url = host if "://" in host else f"https://{host}"
+        base_url = spelled_address(str(connection.extra.get("transactional_host") or HOST))
         if not urlsplit(base_url).path:
             base_url += "/api/1.0"
         api = RestClient(

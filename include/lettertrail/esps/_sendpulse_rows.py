@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from lettertrail.errors import ContractError
+from lettertrail.esps._rows import Row, numbered
 from lettertrail.esps._times import utc
 from lettertrail.esps.port import (
     BounceKind,
@@ -30,8 +31,6 @@ from lettertrail.esps.port import (
     event_id,
     normalise_email,
 )
-
-Row = Mapping[str, Any]
 
 CONTACT_STATUSES: Mapping[int, ContactStatus] = {
     0: "subscribed",
@@ -232,7 +231,7 @@ def letter_events(row: Row, zone: ZoneInfo) -> Iterator[Event]:
         yield bounce(row, zone)
     tracking = row.get("tracking") or {}
     for word, name in (("opened", "client_info"), ("clicked", "link")):
-        for nth, did in _numbered(tracking.get(name) or ()):
+        for nth, did in numbered(tracking.get(name) or (), "action_date", "url"):
             at = _time(did.get("action_date"), zone)
             yield _smtp(ref, email, "opened" if word == "opened" else "clicked", at, did, nth=nth)
 
@@ -378,15 +377,6 @@ def _smtp(
         user_agent=None if nth is None else _agent(payload, "browser", "os"),
         ip=None if nth is None else payload.get("ip") or None,
     )
-
-
-def _numbered(happenings: Sequence[Row]) -> Iterator[tuple[int, Row]]:
-    """Each with how many of the same second and link came before: two opens in one second are two."""
-    before: Counter[tuple[object, object]] = Counter()
-    for did in happenings:
-        alike = (did.get("action_date"), did.get("url"))
-        yield before[alike], did
-        before[alike] += 1
 
 
 def _word(row: Row) -> ContactStatus:

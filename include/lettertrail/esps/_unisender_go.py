@@ -31,8 +31,9 @@ from lettertrail.errors import (
     RequestRejected,
     TemporaryApiError,
 )
+from lettertrail.esps._rows import Row
 from lettertrail.esps._sending import list_headers, unsent
-from lettertrail.esps._unisender_rows import Row, spelled, time_of
+from lettertrail.esps._unisender_rows import spelled, time_of
 from lettertrail.esps._webhooks import objects, part
 from lettertrail.esps.port import (
     AccountConnection,
@@ -46,6 +47,8 @@ from lettertrail.esps.port import (
     event_id,
     normalise_email,
     operator_hosts,
+    says_yes,
+    spelled_address,
 )
 from lettertrail.http import Answer, HeaderAuth, RestClient
 from lettertrail.throttle import shared_throttle
@@ -121,8 +124,7 @@ class UnisenderGo:
         key = options.get("transactional_key", "")
         if not key:
             return None
-        host = (options.get("transactional_host") or HOST).rstrip("/")
-        base_url = host if "://" in host else f"https://{host}"
+        base_url = spelled_address(options.get("transactional_host") or HOST)
         if not urlsplit(base_url).path:
             language = "en" if "unione" in base_url else "ru"
             base_url += f"/{language}/transactional/api/v1"
@@ -136,7 +138,7 @@ class UnisenderGo:
             throttle=shared_throttle(f"{_NAME} {connection.conn_id}", max_concurrency=4),
             clock=clock,
         )
-        return cls(api, may_set_header=options.get("list_unsubscribe", "").lower() in ("1", "true", "yes"))
+        return cls(api, may_set_header=says_yes(options.get("list_unsubscribe", "")))
 
     def _ask(self, method: str, **parameters: Any) -> Row:
         answer = self.api.post(f"/{method}.json", json=parameters, write=False)

@@ -11,9 +11,10 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
 from lettertrail.errors import ContractError
+from lettertrail.esps._rows import Row, needed, numbered
 from lettertrail.esps._webhooks import objects, part
 from lettertrail.esps.port import (
     BounceKind,
@@ -30,7 +31,7 @@ from lettertrail.esps.port import (
     normalise_email,
 )
 
-Row = Mapping[str, Any]
+need = partial(needed, "unisender")
 
 CONTACT_STATUSES: Mapping[str, ContactStatus] = {
     "new": "subscribed",  # not mailed yet
@@ -187,11 +188,8 @@ def happened(letter: Row, row: Row) -> Iterator[Event]:
 
 def clicked(letter: Row, rows: Iterable[Row]) -> Iterator[Event]:
     """The rows of `getVisitedLinks`: the only events with a time, a link and an address of their own."""
-    before: Counter[tuple[object, ...]] = Counter()
-    for row in rows:
-        alike = (row.get("email"), row.get("url"), row.get("request_time"), row.get("ip"))
-        word = f"click {'|'.join(map(str, alike[1:]))} {before[alike]}"
-        before[alike] += 1
+    for nth, row in numbered(rows, "email", "url", "request_time", "ip"):
+        word = f"click {'|'.join(str(row.get(name)) for name in ('url', 'request_time', 'ip'))} {nth}"
         at, ip = time_of(row.get("request_time")), row.get("ip") or None
         yield _event(letter, row, "clicked", word, at, url=row.get("url") or None, ip=ip, source="poll")
 
@@ -254,17 +252,6 @@ def table(answer: Row) -> list[Row]:
 def member_id(email: str) -> str:
     """Stands for an address, which is the only identity the service gives."""
     return hashlib.md5(email.encode(), usedforsecurity=False).hexdigest()
-
-
-def need(row: Row, name: str) -> Any:
-    """A field we cannot do without.
-
-    Raises:
-        ContractError: the row lacks it.
-    """
-    if name not in row:
-        raise ContractError(f"unisender: a row lacks {name!r}")
-    return row[name]
 
 
 def time_of(text: object) -> datetime | None:

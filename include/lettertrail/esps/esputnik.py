@@ -80,9 +80,9 @@ from lettertrail.esps.port import (
     Record,
     Sent,
     operator_hosts,
+    tried,
 )
 from lettertrail.http import Answer, BasicAuth, OffsetPaging, RestClient, RetryPolicy
-from lettertrail.throttle import shared_throttle
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +146,7 @@ class Esputnik(Esp):
         Raises:
             ConfigurationError: no key, an unknown time zone, or a host that is not permitted.
         """
-        key = (connection.password or "").strip()
-        if not key:
-            raise ConfigurationError(f"connection {connection.conn_id!r} has no password; put the API key there")
+        key = connection.needed_password()
         base_url = connection.address or ADDRESS
         if not urlsplit(base_url).path:
             base_url += "/api"
@@ -160,9 +158,7 @@ class Esputnik(Esp):
             allowed_hosts=operator_hosts(allowed_hosts),
             classify=_judge,
             retry=PATIENCE,
-            throttle=shared_throttle(
-                f"{cls.name} {connection.conn_id}", max_concurrency=cls.connections, rate=cls.calls_per_second
-            ),
+            throttle=cls.throttle(connection),
             timeouts=(10.0, 180.0),  # activity is slow while a broadcast runs
             clock=clock,
         )
@@ -182,14 +178,8 @@ class Esputnik(Esp):
             ("groups", lambda: f"groups: {sum(1 for _ in self._groups())}"),
             ("activity", self._describe_activity),
         )
-        for step, try_it in steps:
-            try:
-                with self.api.hurried():
-                    said = try_it()
-                yield CheckStep(step, True, said)
-            except (ApiError, ConfigurationError, ContractError) as error:
-                yield CheckStep(step, False, str(error))
-                return
+        with self.api.hurried():
+            yield from tried(steps)
 
     # Reading
 
@@ -409,7 +399,7 @@ class Esputnik(Esp):
     def _known_verdict(self, one: Person | None, wanted: Mapping[str, str], audience: str | None) -> Verdict | None:
         """What can be said of a contact without writing; None when it has to be written."""
         if one is None:
-            return None if self._adds_missing() else ("rejected", NOT_THERE)
+            return None if self.is_on("add_missing") else ("rejected", NOT_THERE)
         if audience is not None and not one.is_mailable:
             return "rejected", one.word
         is_done = (audience is None or audience in one.groups) and same(one.values, wanted)
@@ -667,14 +657,8 @@ class Esputnik(Esp):
         self._activity_page({"dateFrom": now.isoformat(), "dateTo": now.isoformat(), "maxrows": 1})
         return "readable"
 
-    def _adds_missing(self) -> bool:
-        return self.options.get("add_missing", "").lower() in ("1", "true", "yes")
-
     def _history(self) -> timedelta:
-        text = self.options.get("history_days") or "1095"
-        if not text.isdigit():
-            raise ConfigurationError(f"option history_days of connection {self.account!r} must be a whole number")
-        return timedelta(days=int(text))
+        return self.days("history_days", self.options.get("history_days") or "1095")
 
 
 _GONE = ("unsubscribed", "cleaned")

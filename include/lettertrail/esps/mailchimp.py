@@ -49,7 +49,6 @@ from lettertrail.esps._mailchimp_rows import (
     MAILABLE,
     REFUSALS,
     UNSENT,
-    Row,
     active,
     campaign,
     complained,
@@ -67,6 +66,7 @@ from lettertrail.esps._mailchimp_rows import (
     totals,
     unsubscribed,
 )
+from lettertrail.esps._rows import Row
 from lettertrail.esps.port import (
     AccountConnection,
     Call,
@@ -87,9 +87,9 @@ from lettertrail.esps.port import (
     Sent,
     normalise_email,
     operator_hosts,
+    tried,
 )
 from lettertrail.http import Answer, BasicAuth, RestClient, RetryPolicy
-from lettertrail.throttle import shared_throttle
 
 log = logging.getLogger(__name__)
 
@@ -166,9 +166,7 @@ class Mailchimp(Esp):
         Raises:
             ConfigurationError: no key, a key without a data centre and no address, or a host that is not permitted.
         """
-        key = (connection.password or "").strip()
-        if not key:
-            raise ConfigurationError(f"connection {connection.conn_id!r} has no password; put the API key there")
+        key = connection.needed_password()
         base_url = connection.address or _address_in(key, connection.conn_id)
         if not urlsplit(base_url).path:
             base_url += "/3.0"
@@ -180,9 +178,7 @@ class Mailchimp(Esp):
             allowed_hosts=operator_hosts(allowed_hosts),
             classify=_judge,
             retry=PATIENCE,
-            throttle=shared_throttle(
-                f"{cls.name} {connection.conn_id}", max_concurrency=cls.connections, rate=cls.calls_per_second
-            ),
+            throttle=cls.throttle(connection),
             timeouts=(10.0, 130.0),  # the service itself gives up after 120 s
             clock=clock,
         )
@@ -205,12 +201,7 @@ class Mailchimp(Esp):
         ]
         if self.mandrill:
             steps.append(("transactional key", self.mandrill.ping))
-        for step, try_it in steps:
-            try:
-                yield CheckStep(step, True, try_it())
-            except (ApiError, ConfigurationError, ContractError) as error:
-                yield CheckStep(step, False, str(error))
-                return
+        yield from tried(steps)
 
     def lists(self) -> Iterator[MailingList]:
         """The audiences, or the one of option `list_id`."""
@@ -607,7 +598,7 @@ class Mailchimp(Esp):
 
     def _create(self, list_id: str, absent: Sequence[str], rows: Mapping[str, Row]) -> Iterator[tuple[str, Verdict]]:
         """Creates contacts that the audience does not have in any state, when the account is allowed to."""
-        if not absent or not self._is_on("add_missing"):
+        if not absent or not self.is_on("add_missing"):
             yield from ((email, ("rejected", NOT_THERE)) for email in absent)
             return
         asks_twice = self.api.get(f"/lists/{list_id}", params={"fields": "double_optin"}).get("double_optin")
@@ -670,14 +661,8 @@ class Mailchimp(Esp):
             self.api.get(f"/lists/{list_id}", params={"fields": "id"})
         return f"audiences: {len(lists)}"
 
-    def _is_on(self, option: str) -> bool:
-        return self.options.get(option, "").lower() in ("1", "true", "yes")
-
     def _activity_window(self) -> timedelta:
-        text = self.options.get("activity_days", "90")
-        if not text.isdigit():
-            raise ConfigurationError(f"option activity_days of connection {self.account!r} must be a whole number")
-        return timedelta(days=int(text))
+        return self.days("activity_days", self.options.get("activity_days", "90"))
 
     def _campaign_rows(self, params: Mapping[str, str]) -> Iterator[Row]:
         asked = {"sort_field": "create_time", "sort_dir": "ASC", "exclude_fields": "campaigns._links", **params}
@@ -735,7 +720,7 @@ class Mailchimp(Esp):
         )
         labels = {str(row.get("name", "")).casefold(): str(row["tag"]) for row in rows}
         tags = labels | {str(row["tag"]).casefold(): str(row["tag"]) for row in rows}
-        for name in names_beyond(tags, wanted) if self._is_on("add_fields") else ():
+        for name in names_beyond(tags, wanted) if self.is_on("add_fields") else ():
             made = self.api.post(path, json={"name": name, "type": "text"})  # Mailchimp finds a tag for it
             tags[name.casefold()] = str(made["tag"])
         return tags

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Self
 
 from lettertrail.clock import Clock
-from lettertrail.errors import ConfigurationError, ContractError
+from lettertrail.errors import ApiError, ConfigurationError, ContractError
 from lettertrail.http import Call, RestClient
 from lettertrail.settings import Settings
+from lettertrail.throttle import Throttle, shared_throttle
 
 __all__ = [
     "UNSUPPORTED",
@@ -49,6 +50,9 @@ __all__ = [
     "event_id",
     "normalise_email",
     "operator_hosts",
+    "says_yes",
+    "spelled_address",
+    "tried",
 ]
 
 ContactStatus = Literal["subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived", "unknown"]
@@ -86,8 +90,18 @@ class AccountConnection:
     @property
     def address(self) -> str:
         """`base_url` with https:// before a bare host and no slash at the end; empty when there is none."""
-        text = (self.base_url or "").strip().rstrip("/")
-        return text if not text or "://" in text else f"https://{text}"
+        return spelled_address(self.base_url or "")
+
+    def needed_password(self, what: str = "API key") -> str:
+        """The password without blanks around it.
+
+        Raises:
+            ConfigurationError: there is none; it says `what` belongs there.
+        """
+        password = (self.password or "").strip()
+        if not password:
+            raise ConfigurationError(f"connection {self.conn_id!r} has no password; put the {what} there")
+        return password
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +361,31 @@ class Esp(ABC):
             ConfigurationError: something needed is missing from the connection, or its host is not permitted.
         """
 
+    @classmethod
+    def throttle(cls, connection: AccountConnection, *, burst: int = 1) -> Throttle:
+        """What holds back everything that uses the account, by the class's own limits."""
+        return shared_throttle(
+            f"{cls.name} {connection.conn_id}",
+            max_concurrency=cls.connections,
+            rate=cls.calls_per_second,
+            burst=burst,
+        )
+
+    def is_on(self, option: str, *, default: bool = False) -> bool:
+        """Whether an option says yes; `default` when it says nothing."""
+        text = self.options.get(option, "")
+        return says_yes(text) if text else default
+
+    def days(self, option: str, text: str) -> timedelta:
+        """What an option says, in whole days.
+
+        Raises:
+            ConfigurationError: `text` is no whole number; it names the option.
+        """
+        if not text.isdigit():
+            raise ConfigurationError(f"option {option} of connection {self.account!r} must be a whole number")
+        return timedelta(days=int(text))
+
     @abstractmethod
     def check(self) -> Iterator[CheckStep]:
         """Tries the connection step by step and stops at the first step that fails."""
@@ -462,6 +501,27 @@ class Esp(ABC):
 
 def _refuse(records: Sequence[Record]) -> Iterator[Outcome]:
     return (Outcome(record.key, "rejected", UNSUPPORTED) for record in records)
+
+
+def tried(steps: Iterable[tuple[str, Callable[[], str]]]) -> Iterator[CheckStep]:
+    """A step for each name and attempt, which gives what it found; the first that fails is the last."""
+    for name, attempt in steps:
+        try:
+            yield CheckStep(name, True, attempt())
+        except (ApiError, ConfigurationError, ContractError) as error:
+            yield CheckStep(name, False, str(error))
+            return
+
+
+def spelled_address(text: str) -> str:
+    """With https:// before a bare host and no slash at the end; empty when there is none."""
+    text = text.strip().rstrip("/")
+    return text if not text or "://" in text else f"https://{text}"
+
+
+def says_yes(text: str) -> bool:
+    """How an option is switched on."""
+    return text.strip().lower() in ("1", "true", "yes")
 
 
 def normalise_email(address: str) -> str:

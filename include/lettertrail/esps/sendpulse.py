@@ -44,11 +44,11 @@ from lettertrail.errors import (
     RequestRejected,
     TemporaryApiError,
 )
+from lettertrail.esps._rows import Row
 from lettertrail.esps._sending import unsent
 from lettertrail.esps._sendpulse_rows import (
     UNSENT,
     Place,
-    Row,
     bounce,
     campaign,
     contact,
@@ -87,9 +87,9 @@ from lettertrail.esps.port import (
     Sent,
     normalise_email,
     operator_hosts,
+    tried,
 )
 from lettertrail.http import Answer, BearerAuth, OffsetPaging, RestClient, RetryPolicy
-from lettertrail.throttle import shared_throttle
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +154,7 @@ class SendPulse(Esp):
         Raises:
             ConfigurationError: no password, an unknown time zone, or a host that is not permitted.
         """
-        secret, client_id = (connection.password or "").strip(), (connection.login or "").strip()
-        if not secret:
-            raise ConfigurationError(f"connection {connection.conn_id!r} has no password; put the API secret there")
+        secret, client_id = connection.needed_password("API secret"), (connection.login or "").strip()
         open_client = partial(
             RestClient,
             connection.address or ADDRESS,
@@ -165,9 +163,7 @@ class SendPulse(Esp):
             allowed_hosts=operator_hosts(allowed_hosts),
             classify=_judge,
             retry=PATIENCE,
-            throttle=shared_throttle(
-                f"{cls.name} {connection.conn_id}", max_concurrency=cls.connections, rate=cls.calls_per_second
-            ),
+            throttle=cls.throttle(connection),
             clock=clock,
         )
         auth = ClientToken(open_client(), client_id, secret) if client_id else BearerAuth(secret)
@@ -185,14 +181,8 @@ class SendPulse(Esp):
             ("blacklist", self._describe_blacklist),
             ("transactional mail", self._describe_smtp),
         )
-        for step, try_it in steps:
-            try:
-                with self.api.hurried():
-                    said = try_it()
-                yield CheckStep(step, True, said)
-            except (ApiError, ConfigurationError, ContractError) as error:
-                yield CheckStep(step, False, str(error))
-                return
+        with self.api.hurried():
+            yield from tried(steps)
 
     # Reading
 
@@ -228,7 +218,7 @@ class SendPulse(Esp):
 
     def events(self, since: datetime | None, until: datetime | None = None) -> Iterator[Event]:
         """What happened to transactional letters; campaigns tell by webhook only."""
-        if not self._is_on("smtp", default=True):
+        if not self.is_on("smtp", default=True):
             return
         words: Counter[str] = Counter()
         try:
@@ -439,7 +429,7 @@ class SendPulse(Esp):
     ) -> Iterator[tuple[str, Verdict]]:
         """Creates contacts in the book of option `list_id`, when the account is allowed to."""
         home = self.options.get("list_id")
-        if not absent or not self._is_on("add_missing", default=False):
+        if not absent or not self.is_on("add_missing", default=False):
             missing = NOT_THERE if not home else "not in the address book"
             yield from ((email, ("rejected", missing)) for email in absent)
             return
@@ -634,7 +624,7 @@ class SendPulse(Esp):
         return "readable"
 
     def _describe_smtp(self) -> str:
-        if not self._is_on("smtp", default=True):
+        if not self.is_on("smtp", default=True):
             return "left alone by option smtp"
         try:
             answer = self.api.get("/smtp/emails/total")
@@ -644,15 +634,8 @@ class SendPulse(Esp):
             return f"the account has {NO_SMTP}"
         return f"letters so far: {answer.get('total') if isinstance(answer, Mapping) else 'not said'}"
 
-    def _is_on(self, option: str, *, default: bool) -> bool:
-        text = self.options.get(option, "").lower()
-        return text in ("1", "true", "yes") if text else default
-
     def _activity_window(self) -> timedelta:
-        text = self.options.get("activity_days") or "7"
-        if not text.isdigit():
-            raise ConfigurationError(f"option activity_days of connection {self.account!r} must be a whole number")
-        return timedelta(days=int(text))
+        return self.days("activity_days", self.options.get("activity_days") or "7")
 
     def _day(self, moment: datetime) -> date:
         return local(moment, self.zone).date()

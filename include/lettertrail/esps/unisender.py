@@ -40,6 +40,7 @@ from lettertrail.errors import (
     RequestRejected,
     TemporaryApiError,
 )
+from lettertrail.esps._rows import Row
 from lettertrail.esps._unisender_go import HOSTS as GO_HOSTS
 from lettertrail.esps._unisender_go import UnisenderGo
 from lettertrail.esps._unisender_go import hooked as go_hooked
@@ -48,7 +49,6 @@ from lettertrail.esps._unisender_rows import (
     REFUSED,
     STATUSES,
     UNSENT,
-    Row,
     campaign,
     clicked,
     contacts,
@@ -85,6 +85,7 @@ from lettertrail.esps.port import (
     Sent,
     normalise_email,
     operator_hosts,
+    tried,
 )
 from lettertrail.http import Answer, RestClient, RetryPolicy
 from lettertrail.throttle import Throttle, shared_throttle
@@ -169,13 +170,10 @@ class Unisender(Esp):
         Raises:
             ConfigurationError: no key, or a host that is not permitted.
         """
-        key = (connection.password or "").strip()
-        if not key:
-            raise ConfigurationError(f"connection {connection.conn_id!r} has no password; put the API key there")
+        key = connection.needed_password()
         base_url = connection.address or "https://api.unisender.com"
         if not urlsplit(base_url).path:
             base_url += "/en/api" if "selzy" in base_url else "/ru/api"
-        account = f"{cls.name} {connection.conn_id}"
         api = RestClient(
             base_url,
             service=cls.name,
@@ -183,7 +181,7 @@ class Unisender(Esp):
             allowed_hosts=operator_hosts(allowed_hosts),
             classify=_judge,
             retry=PATIENCE,
-            throttle=shared_throttle(account, max_concurrency=cls.connections, rate=cls.calls_per_second, burst=5),
+            throttle=cls.throttle(connection, burst=5),
             clock=clock,
         )
         return cls(
@@ -192,7 +190,9 @@ class Unisender(Esp):
             options=connection.extra,
             clock=clock,
             key=key,
-            export_throttle=shared_throttle(f"{account} exports", rate=EXPORT_RATE, burst=EXPORT_BURST),
+            export_throttle=shared_throttle(
+                f"{cls.name} {connection.conn_id} exports", rate=EXPORT_RATE, burst=EXPORT_BURST
+            ),
             go=UnisenderGo.connect(connection, clock=clock, allowed_hosts=allowed_hosts),
         )
 
@@ -224,12 +224,7 @@ class Unisender(Esp):
             steps.append(("list", lambda: f"new contacts join list {self._one_list()}"))
         if self.go:
             steps.append(("transactional key", self.go.ping))
-        for step, try_it in steps:
-            try:
-                yield CheckStep(step, True, try_it())
-            except (ApiError, ConfigurationError, ContractError) as error:
-                yield CheckStep(step, False, str(error))
-                return
+        yield from tried(steps)
 
     def start_exports(self, since: datetime | None) -> list[Export]:
         """One export of contacts for each status, and a dump of the transactional events."""
@@ -549,7 +544,7 @@ class Unisender(Esp):
     def _field_names(self, wanted: Mapping[str, Row]) -> dict[str, str]:
         """Case folded → as the account spells it; what is wanted and missing is made when the account allows it."""
         names = {name.casefold(): name for name in self._own_fields()}
-        for name in names_beyond(names, wanted) if self._is_on("add_fields") else ():
+        for name in names_beyond(names, wanted) if self.is_on("add_fields") else ():
             self._ask("createField", [("name", name), ("type", "string")], write=True)
             names[name.casefold()] = name
         return names
@@ -598,7 +593,7 @@ class Unisender(Esp):
         standing = self._standing(rows)
         absent = [email for email in rows if email not in standing]
         ready = {email: rows[email] for email in rows if email in standing}
-        if absent and self._is_on("add_missing"):
+        if absent and self.is_on("add_missing"):
             list_id = self._one_list()
             ready |= {email: {**rows[email], "email_list_ids": list_id} for email in absent}
         else:
@@ -654,14 +649,8 @@ class Unisender(Esp):
             )
         return wanted or lists[0]
 
-    def _is_on(self, option: str) -> bool:
-        return self.options.get(option, "").lower() in ("1", "true", "yes")
-
     def _activity_window(self) -> timedelta:
-        text = self.options.get("activity_days", "30")
-        if not text.isdigit():
-            raise ConfigurationError(f"option activity_days of connection {self.account!r} must be a whole number")
-        return timedelta(days=int(text))
+        return self.days("activity_days", self.options.get("activity_days", "30"))
 
 
 def _judge(answer: Answer) -> ApiError | None:
