@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from lettertrail.sandbox import limits as rates
+from lettertrail.sandbox.esps.service import Service
 
 Json = dict[str, Any]
 StoreT = TypeVar("StoreT")
-
-HEALTH = "/_sandbox/health"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,37 +121,21 @@ class Router(Generic[StoreT]):
         raise NoRoute(is_known_path=is_known_path)
 
 
-class Shell(Generic[StoreT]):
-    """An ASGI app: the service itself, `/_sandbox/health` and `/_sandbox/limits`."""
-
-    service: ClassVar[str]
+class Shell(Service, Generic[StoreT]):
+    """An ASGI app whose service is plain functions on a store."""
 
     def __init__(self, store: StoreT, limits: Mapping[str, rates.Limit]) -> None:
         self.store = store
         self.limits = limits
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        if scope["type"] != "http":
-            return
-        request = Request(scope, receive)
-        path = request.url.path
-        response: Response
-        if path == HEALTH:
-            response = JSONResponse({"status": "ok", "service": self.service})
-        elif path == rates.PATH:
-            response = rates.shown(self.limits)
-        else:
-            raw = await request.body()
-            response = (await run_in_threadpool(self._answered, request, raw)).response()
-        await response(scope, receive, send)
+    async def respond(self, request: Request) -> Response:
+        """The answer as it goes over the wire."""
+        raw = await request.body()
+        return (await run_in_threadpool(self._answered, request, raw)).response()
 
-    def close(self) -> None:
-        """Nothing runs beside the requests."""
-
+    @abstractmethod
     def answer(self, request: Request, raw: bytes) -> Answer:
         """Answers one call of the service; runs in a thread."""
-        raise NotImplementedError
 
     def _answered(self, request: Request, raw: bytes) -> Answer:
         try:

@@ -12,13 +12,12 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
-from lettertrail.sandbox import limits
 from lettertrail.sandbox.esps.mandrill import exports, hooks, messages, rejects
 from lettertrail.sandbox.esps.mandrill.store import MandrillStore
 from lettertrail.sandbox.esps.mandrill.wire import Call, Handler, Refusal, invalid
 from lettertrail.sandbox.esps.methods import Methods
+from lettertrail.sandbox.esps.service import Service
 from lettertrail.sandbox.hooks import HookRequest
 from lettertrail.sandbox.limits import RateLimit
 
@@ -60,8 +59,10 @@ def create_app(
     return MandrillApp(store, api_key=api_key, is_old=is_old, post=post, monotonic=monotonic)
 
 
-class MandrillApp:
-    """An ASGI app: the API under `/api/1.0`, the files of exports, `/_sandbox/health` and `/_sandbox/limits`."""
+class MandrillApp(Service):
+    """An ASGI app: the API under `/api/1.0` and the files of exports."""
+
+    service = "mandrill"
 
     def __init__(
         self,
@@ -80,22 +81,9 @@ class MandrillApp:
         # The service publishes no figure; this one only stops a client that does not hold back at all.
         self.limits = {"calls": RateLimit(rate=100, burst=300, monotonic=monotonic)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        if scope["type"] != "http":
-            return
-        response = await self._respond(Request(scope, receive))
-        await response(scope, receive, send)
-
-    def close(self) -> None:
-        """Nothing runs beside the requests."""
-
-    async def _respond(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
+        """A call of the service, or a file it has made."""
         path = request.url.path
-        if path == "/_sandbox/health":
-            return JSONResponse({"status": "ok", "service": "mandrill"})
-        if path == limits.PATH:
-            return limits.shown(self.limits)
         if path.startswith(exports.FILES):
             content = await run_in_threadpool(exports.file, self._store, path)
             return Response(content, media_type="application/zip") if content else Response(status_code=404)

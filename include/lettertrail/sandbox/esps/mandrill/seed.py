@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lettertrail.sandbox.esps.frames import records, text
+from lettertrail.sandbox.esps.frames import events_of, listed, long_ago, records, text
 from lettertrail.sandbox.esps.mandrill.store import MandrillStore
 from lettertrail.sandbox.state import WorldMark, is_filled
 
@@ -30,8 +29,6 @@ WORDS = {
     "unsubscribe": "unsub",
     "complaint": "spam",
 }
-SHARE = 10
-"""One in so many people of Mailchimp's list was written to from here as well."""
 
 
 def is_seeded(store: MandrillStore, mark: WorldMark) -> bool:
@@ -62,9 +59,7 @@ def seed_mandrill(world: World, store: MandrillStore, *, letters: Collection[int
     mark = WorldMark.of(world)
     if is_seeded(store, mark):
         return False
-    people = world.people[world.people["on_mailchimp"]]
-    if letters is None:
-        people = people[people["person"] % SHARE == 1]
+    people = listed(world, whole=letters is not None)
     with store.transaction():
         for person in records(people):
             if reason := REASONS.get(str(person["mailchimp_status"])):
@@ -79,7 +74,7 @@ def seed_mandrill(world: World, store: MandrillStore, *, letters: Collection[int
 
 
 def _old_letter(store: MandrillStore, people: pd.DataFrame, world: World) -> None:
-    sent = min(world.letters["sent_at"]) - timedelta(days=60)
+    sent = long_ago(world)
     for person in records(people[people["created_at"] < sent].head(1)):
         store.happen(person["email"], "delivered", "receipt", sent)
 
@@ -99,8 +94,7 @@ def _letters(store: MandrillStore, world: World, letters: Collection[int]) -> No
         store.happen(send["email"], "send", at=send["sent_at"], message_id=number)
         at = send["sent_at"] if send["outcome"] == "delivered" else send["bounced_at"]
         store.happen(send["email"], WORDS[send["outcome"]], at=at, message_id=number)
-    events = world.events.merge(sends[["send", "email"]], on="send").sort_values(["occurred_at", "event"])
-    for event in records(events):
+    for event in records(events_of(world, sends)):
         more = {"ip": "95.31.0.1"} if event["kind"] in {"open", "click"} else {}
         if event["kind"] == "click":
             more["url"] = text(event["url"])

@@ -11,11 +11,10 @@ from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
-from lettertrail.sandbox import limits
 from lettertrail.sandbox.esps.methods import Methods
+from lettertrail.sandbox.esps.service import Service
 from lettertrail.sandbox.esps.unisender import campaigns, contacts, exports, hooks, importing, lists, mail, messages
 from lettertrail.sandbox.esps.unisender.store import UnisenderStore
 from lettertrail.sandbox.esps.unisender.wire import LIMIT_OF_KEY, Call, Handler, Json, Refusal, read_params, to_bytes
@@ -59,8 +58,10 @@ def create_app(
     return UnisenderApp(store, api_key=api_key, calls_per_minute=calls_per_minute, monotonic=monotonic)
 
 
-class UnisenderApp:
-    """An ASGI app: `/{ru|en|it}/api/{method}`, the files of exports, `/_sandbox/health` and `/_sandbox/limits`."""
+class UnisenderApp(Service):
+    """An ASGI app: `/{ru|en|it}/api/{method}` and the files of exports."""
+
+    service = "unisender"
 
     def __init__(
         self, store: UnisenderStore, *, api_key: str, calls_per_minute: int, monotonic: Callable[[], float]
@@ -72,22 +73,9 @@ class UnisenderApp:
             name: WindowLimit(calls=calls, seconds=60, monotonic=monotonic) for name, calls in PER_MINUTE.items()
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        if scope["type"] != "http":
-            return
-        response = await self._respond(Request(scope, receive))
-        await response(scope, receive, send)
-
-    def close(self) -> None:
-        """Nothing runs beside the requests."""
-
-    async def _respond(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
+        """A call of the service, or a file it has made."""
         path = request.url.path
-        if path == "/_sandbox/health":
-            return JSONResponse({"status": "ok", "service": "unisender"})
-        if path == limits.PATH:
-            return limits.shown(self.limits)
         if path.startswith(exports.FILES):
             content = await run_in_threadpool(exports.file, self._store, path)
             return Response(content, media_type="text/csv") if content is not None else Response(status_code=404)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lettertrail.sandbox.esps.frames import is_given, records, text
+from lettertrail.sandbox.esps.frames import SHARE, events_of, is_given, listed, long_ago, records, text
 from lettertrail.sandbox.esps.shell import dump, key_of
 from lettertrail.sandbox.esps.unisender.store import LIST_ID, RANKS, UnisenderStore
 from lettertrail.sandbox.esps.unisender.wire import Json, utc_text
@@ -34,8 +34,6 @@ WORDS = {
     "complaint": "ok_fbl",
 }
 OLD_LETTER = 0
-SHARE = 10
-"""One in so many people of Mailchimp's list is a contact here as well."""
 
 
 def campaign_id(letter: int) -> int:
@@ -75,9 +73,7 @@ def seed_unisender(world: World, store: UnisenderStore, *, letters: Collection[i
     mark = WorldMark.of(world)
     if is_seeded(store, mark):
         return False
-    people = world.people[world.people["on_mailchimp"]]
-    if letters is None:
-        people = people[people["person"] % SHARE == 1]
+    people = listed(world, whole=letters is not None)
     with store.transaction() as db:
         _frame(db)
         _contacts(db, people)
@@ -148,7 +144,7 @@ def _campaign(db: sqlite3.Connection, letter: int, subject: str, sent: Any) -> N
 
 def _old_letter(db: sqlite3.Connection, people: pd.DataFrame, world: World) -> None:
     """Sent before every letter of the world and read by a third: nothing that could earn credit."""
-    sent = min(world.letters["sent_at"]) - timedelta(days=60)
+    sent = long_ago(world)
     _campaign(db, OLD_LETTER, "We are moving", sent)
     for person in records(people[people["created_at"] < sent]):
         _happened(db, OLD_LETTER, person["email"], "ok_delivered", sent)
@@ -163,8 +159,7 @@ def _letters(db: sqlite3.Connection, world: World, letters: Collection[int]) -> 
     for send in records(sends):
         at = send["bounced_at"] if is_given(send["bounced_at"]) else send["sent_at"]
         _happened(db, send["letter"], send["email"], WORDS[send["outcome"]], at)
-    events = world.events.merge(sends[["send", "letter", "email"]], on="send").sort_values(["occurred_at", "event"])
-    for event in records(events):
+    for event in records(events_of(world, sends)):
         word = WORDS[event["kind"]]
         clicked: Json = {"url": text(event["url"]), "ip": "95.31.0.1"} if event["kind"] == "click" else {}
         _happened(db, event["letter"], event["email"], word, event["occurred_at"], **clicked)

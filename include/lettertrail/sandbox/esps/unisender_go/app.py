@@ -12,10 +12,9 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
-from lettertrail.sandbox import limits
 from lettertrail.sandbox.esps.methods import Methods
+from lettertrail.sandbox.esps.service import Service
 from lettertrail.sandbox.esps.unisender_go import dumps, hooks, sending, suppression
 from lettertrail.sandbox.esps.unisender_go.store import UnisenderGoStore
 from lettertrail.sandbox.esps.unisender_go.wire import Call, Handler, Json, Refusal
@@ -61,8 +60,10 @@ def create_app(
     return UnisenderGoApp(store, api_key=api_key, approved_headers=approved_headers, post=post, monotonic=monotonic)
 
 
-class UnisenderGoApp:
-    """An ASGI app: the web API, the files of dumps, `/_sandbox/health` and `/_sandbox/limits`."""
+class UnisenderGoApp(Service):
+    """An ASGI app: the web API and the files of dumps."""
+
+    service = "unisender_go"
 
     def __init__(
         self,
@@ -81,22 +82,9 @@ class UnisenderGoApp:
         # The service publishes no figure; this one only stops a client that does not hold back at all.
         self.limits = {"calls": RateLimit(rate=100, burst=300, monotonic=monotonic)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        if scope["type"] != "http":
-            return
-        response = await self._respond(Request(scope, receive))
-        await response(scope, receive, send)
-
-    def close(self) -> None:
-        """Nothing runs beside the requests."""
-
-    async def _respond(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
+        """A call of the service, or a file it has made."""
         path = request.url.path
-        if path == "/_sandbox/health":
-            return JSONResponse({"status": "ok", "service": "unisender_go"})
-        if path == limits.PATH:
-            return limits.shown(self.limits)
         if path.startswith(dumps.FILES):
             found = await run_in_threadpool(dumps.file, self._store, path)
             return Response(status_code=404) if found is None else Response(found[0], media_type=found[1])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lettertrail.sandbox.esps.frames import records
+from lettertrail.sandbox.esps.frames import events_of, listed, long_ago, records
 from lettertrail.sandbox.esps.shell import dump, key_of
 from lettertrail.sandbox.esps.unisender_go.store import UnisenderGoStore
 from lettertrail.sandbox.esps.unisender_go.wire import utc_text
@@ -32,8 +31,6 @@ WORDS = {
     "unsubscribe": "unsubscribed",
     "complaint": "spam",
 }
-SHARE = 10
-"""One in so many people of Mailchimp's list was written to from here as well."""
 
 
 def is_seeded(store: UnisenderGoStore, mark: WorldMark) -> bool:
@@ -64,9 +61,7 @@ def seed_unisender_go(world: World, store: UnisenderGoStore, *, letters: Collect
     mark = WorldMark.of(world)
     if is_seeded(store, mark):
         return False
-    people = world.people[world.people["on_mailchimp"]]
-    if letters is None:
-        people = people[people["person"] % SHARE == 1]
+    people = listed(world, whole=letters is not None)
     with store.transaction():
         for person in records(people):
             if found := CAUSES.get(str(person["mailchimp_status"])):
@@ -81,7 +76,7 @@ def seed_unisender_go(world: World, store: UnisenderGoStore, *, letters: Collect
 
 
 def _old_letter(store: UnisenderGoStore, people: pd.DataFrame, world: World) -> None:
-    sent = min(world.letters["sent_at"]) - timedelta(days=60)
+    sent = long_ago(world)
     for person in records(people[people["created_at"] < sent].head(1)):
         store.happen(person["email"], "delivered", "receipt", sent)
 
@@ -103,8 +98,7 @@ def _letters(store: UnisenderGoStore, world: World, letters: Collection[int]) ->
             bounced = send["outcome"] != "delivered"
             at = send["bounced_at"] if bounced else send["sent_at"]
             store.happen(send["email"], WORDS[send["outcome"]], at=utc_text(at), job_id=job_id)
-    events = world.events.merge(sends[["send", "letter", "email"]], on="send").sort_values(["occurred_at", "event"])
-    for event in records(events):
+    for event in records(events_of(world, sends)):
         clicked = {"url": str(event["url"]), "ip": "95.31.0.1"} if event["kind"] == "click" else {}
         store.happen(
             event["email"],
