@@ -6,11 +6,11 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 import requests
+from tests.running_service import RunningService
 from tests.scripted_server import Reply, ScriptedServer
 
 from lettertrail.bitrix.rest import FLAG, BitrixRest
@@ -39,33 +39,20 @@ CONTACTS = 2_700
 FOREVER = 1_000
 
 
-class Portal:
+class Portal(RunningService):
     """A running webhook with its faults and journal, and the tables behind it."""
 
+    secret = SECRET
+
     def __init__(self, base: str, dsn: str, journal: Path) -> None:
-        self.base = base
+        super().__init__(base, journal)
         self.dsn = dsn
-        self._journal = journal
 
     def adapter(self, secret: str = SECRET) -> BitrixRest:
         """The adapter as production connects it, except that it does not wait."""
         rest = connected(self.base, f"{self.base}/rest/1/{secret}/")
         rest.api._throttle._bucket = None
         return rest
-
-    def fault(self, kind: str, **how: Any) -> None:
-        """Orders a fault; see `lettertrail.sandbox.faults`."""
-        answer = requests.post(f"{self.base}/_sandbox/faults", json={"kind": kind, **how}, auth=("", SECRET), timeout=5)
-        assert answer.ok, answer.text
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every request the portal received."""
-        text = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    def writes(self) -> list[dict[str, Any]]:
-        """Those that ask for a change."""
-        return [line for line in self.lines() if line["is_write"]]
 
     def flags(self) -> dict[int, int]:
         """What the site's own table holds, for contacts with a value."""

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import Any
 
-import requests
+from tests.running_service import RunningAccount
 from tests.sandbox.small import small_world
 
 from lettertrail.clock import fixed_clock
@@ -36,7 +35,7 @@ LOGIN = "owner@shop.example"
 KEY = "0123456789ABCDEF0123456789ABCDEF"
 
 
-class EsputnikService:
+class EsputnikService(RunningAccount):
     """A running account: the small world unless it was started empty."""
 
     secret = KEY
@@ -47,10 +46,8 @@ class EsputnikService:
     preference = "Sales"
 
     def __init__(self, base: str, store: EsputnikStore, journal: Path, clock: SimpleNamespace) -> None:
-        self.base = base
+        super().__init__(base, journal, clock)
         self.store = store
-        self.clock = clock
-        self._journal = journal
 
     def adapter(self, *, secret: str = KEY, **options: object) -> Esputnik:
         """The adapter as production connects it, except that it waits neither between attempts nor between calls."""
@@ -60,20 +57,6 @@ class EsputnikService:
         esp.api._sleep = lambda seconds: None
         esp.api._throttle = Throttle(max_concurrency=4)
         return esp
-
-    def fault(self, kind: str, **how: Any) -> None:
-        """Orders a fault; see `lettertrail.sandbox.faults`."""
-        answer = requests.post(f"{self.base}/_sandbox/faults", json={"kind": kind, **how}, auth=("any", KEY), timeout=5)
-        assert answer.ok, answer.text
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every request the service received."""
-        text = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    def writes(self) -> list[dict[str, Any]]:
-        """Those that ask for a change."""
-        return [line for line in self.lines() if line["is_write"]]
 
     def status_of(self, address: str) -> str | None:
         """What the service holds, in the port's words."""
@@ -101,10 +84,6 @@ class EsputnikService:
     def happen_unknown(self, word: str) -> None:
         """Makes somebody do something we have no word for."""
         self.store.happen(self.subscribed, word, BROADCASTS[1], NOW - timedelta(days=1))
-
-    def later(self, **delta: float) -> None:
-        """Lets the service's clock go on."""
-        self.clock.now += timedelta(**delta)
 
 
 @contextmanager

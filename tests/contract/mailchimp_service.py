@@ -6,12 +6,11 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import requests
+from tests.running_service import RunningAccount
 from tests.sandbox.small import FIRST, KEY, LIST, small_world
 
 from lettertrail.clock import fixed_clock
@@ -32,7 +31,7 @@ INTEREST = "1a2b3c4d5e"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-class MailchimpService:
+class MailchimpService(RunningAccount):
     """A running account: the small world unless it was started empty."""
 
     secret = KEY
@@ -45,10 +44,8 @@ class MailchimpService:
     """A preference category the account has; any word where the service has none."""
 
     def __init__(self, base: str, store: MailchimpStore, journal: Path, clock: SimpleNamespace) -> None:
-        self.base = base
+        super().__init__(base, journal, clock)
         self.store = store
-        self.clock = clock
-        self._journal = journal
 
     def adapter(self, *, secret: str = KEY, **options: object) -> Mailchimp:
         """The adapter as production connects it, except that it does not wait between attempts."""
@@ -57,20 +54,6 @@ class MailchimpService:
         esp = Mailchimp.connect(connection, clock=fixed_clock(NOW), allowed_hosts=[host])
         esp.api._sleep = lambda seconds: None
         return esp
-
-    def fault(self, kind: str, **how: Any) -> None:
-        """Orders a fault; see `lettertrail.sandbox.faults`."""
-        answer = requests.post(f"{self.base}/_sandbox/faults", json={"kind": kind, **how}, auth=("any", KEY), timeout=5)
-        assert answer.ok, answer.text
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every request the service received."""
-        text = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    def writes(self) -> list[dict[str, Any]]:
-        """Those that ask for a change."""
-        return [line for line in self.lines() if line["is_write"]]
 
     def status_of(self, address: str) -> str | None:
         """What the service holds."""
@@ -114,10 +97,6 @@ class MailchimpService:
     def pause(self) -> None:
         """Gives a batch, which runs beside the requests, time to go on."""
         time.sleep(0.05)
-
-    def later(self, **delta: float) -> None:
-        """Lets the service's clock go on."""
-        self.clock.now += timedelta(**delta)
 
 
 def _add_interest(store: MailchimpStore) -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import requests
+from tests.running_service import RunningAccount
 from tests.sandbox.small import small_world
 
 from lettertrail.clock import fixed_clock
@@ -41,7 +41,7 @@ CHANGES = "^/(addressbooks|blacklist|tags|campaigns|smtp/emails$|smtp/unsubscrib
 """Paths whose POST changes something: the token and the questions that are asked by POST are not among them."""
 
 
-class SendPulseService:
+class SendPulseService(RunningAccount):
     """A running account: the small world unless it was started empty."""
 
     secret = SECRET
@@ -52,10 +52,8 @@ class SendPulseService:
     preference = "any"
 
     def __init__(self, base: str, store: SendPulseStore, journal: Path, clock: SimpleNamespace) -> None:
-        self.base = base
+        super().__init__(base, journal, clock)
         self.store = store
-        self.clock = clock
-        self._journal = journal
 
     def adapter(self, *, secret: str = SECRET, **options: object) -> SendPulse:
         """The adapter as production connects it, except that it waits neither between attempts nor between calls."""
@@ -72,19 +70,7 @@ class SendPulseService:
         """Orders a fault; one of POST means the changes."""
         if how.get("method") == "POST":
             how = {"path": CHANGES, **how}
-        answer = requests.post(
-            f"{self.base}/_sandbox/faults", json={"kind": kind, **how}, auth=("any", SECRET), timeout=5
-        )
-        assert answer.ok, answer.text
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every request the service received."""
-        text = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    def writes(self) -> list[dict[str, Any]]:
-        """Those that ask for a change."""
-        return [line for line in self.lines() if line["is_write"]]
+        super().fault(kind, **how)
 
     def status_of(self, address: str) -> str | None:
         """What the service holds, in the port's words."""
@@ -123,10 +109,6 @@ class SendPulseService:
     def happen_unknown(self, word: str) -> None:
         """Makes somebody do something we have no word for."""
         self.store.happen(self.subscribed, word, CAMPAIGNS[1], NOW - timedelta(days=1))
-
-    def later(self, **delta: float) -> None:
-        """Lets the service's clock go on."""
-        self.clock.now += timedelta(**delta)
 
 
 def naive(moment: datetime) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import requests
+from tests.running_service import RunningAccount
 from tests.sandbox.small import small_world
 
 from lettertrail.clock import fixed_clock
@@ -36,7 +35,7 @@ FIRST, SECOND = campaign_id(71), campaign_id(72)
 OURS = {"active": "subscribed", "new": "subscribed", "invited": "pending", "inactive": "cleaned"}
 
 
-class UnisenderService:
+class UnisenderService(RunningAccount):
     """A running account: the small world unless it was started empty."""
 
     secret = KEY
@@ -47,10 +46,8 @@ class UnisenderService:
     preference = "any"
 
     def __init__(self, base: str, store: UnisenderStore, journal: Path, clock: SimpleNamespace) -> None:
-        self.base = base
+        super().__init__(base, journal, clock)
         self.store = store
-        self.clock = clock
-        self._journal = journal
 
     def adapter(self, *, secret: str = KEY, **options: object) -> Unisender:
         """The adapter as production connects it, except that it waits for nothing."""
@@ -67,17 +64,7 @@ class UnisenderService:
         """Orders a fault; see `lettertrail.sandbox.faults`. Reading is by POST here too: writes go by their path."""
         if how.pop("method", None) == "POST":
             how = {"path": "/(importContacts|unsubscribe)$", **how}
-        answer = requests.post(f"{self.base}/_sandbox/faults", json={"kind": kind, **how}, auth=("any", KEY), timeout=5)
-        assert answer.ok, answer.text
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every request the service received."""
-        text = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    def writes(self) -> list[dict[str, Any]]:
-        """Those that ask for a change."""
-        return [line for line in self.lines() if line["is_write"]]
+        super().fault(kind, **how)
 
     def status_of(self, address: str) -> str | None:
         """What the service holds, in our words."""
@@ -99,10 +86,6 @@ class UnisenderService:
     def happen_unknown(self, word: str) -> None:
         """Makes somebody do something we have no word for."""
         self.store.happen(self.subscribed, word, FIRST, "2026-03-01 13:00:00")
-
-    def later(self, **delta: float) -> None:
-        """Lets the service's clock go on."""
-        self.clock.now += timedelta(**delta)
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
+from tests.airflow_home import airflow_home_in
 
 from lettertrail.settings import PROJECT_ROOT
 
@@ -13,13 +13,8 @@ from lettertrail.settings import PROJECT_ROOT
 @pytest.fixture(scope="session", autouse=True)
 def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Airflow writes its configuration on import; give it a home that goes away."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-    patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-    for name in [name for name in os.environ if name.startswith("LETTERTRAIL_")]:
-        patch.delenv(name)
-    yield
-    patch.undo()
+    with airflow_home_in(tmp_path_factory.mktemp("airflow")):
+        yield
 
 
 @pytest.fixture(scope="session")
