@@ -1,0 +1,142 @@
+{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+
+with conversions as (
+
+    select * from {{ ref('int_conversions') }}
+
+),
+
+path_steps as (
+
+    select * from {{ ref('int_path_steps') }}
+
+),
+
+open_outcomes as (
+
+    select * from {{ ref('int_open_outcomes') }}
+
+),
+
+paths as (
+
+    select
+        path_id,
+        conversion_type,
+        person_id,
+        conversion_id,
+        count(*) as step_count,
+        min(touched_at) as first_touched_at,
+        max(touched_at) as last_touched_at,
+        {{ dbt.listagg('case when not is_repeat then unit end', "' > '", 'order by step') }} as path,
+        -- a chain of second order sees two of a kind, but not whether more of it followed
+        {{ dbt.listagg('case when not is_further_repeat then unit end', 'chr(31)', 'order by step') }} as sequence
+
+    from path_steps
+    group by
+        path_id,
+        conversion_type,
+        person_id,
+        conversion_id
+
+),
+
+first_opened as (
+
+    select
+        conversion_type,
+        person_id,
+        min(opened_at) as opened_at
+
+    from open_outcomes
+    group by
+        conversion_type,
+        person_id
+
+),
+
+converting as (
+
+    select
+        conversions.conversion_id as path_id,
+        conversions.conversion_type,
+        conversions.person_id,
+        conversions.conversion_id,
+        'converted' as outcome,
+        conversions.amount as value,
+        conversions.converted_at,
+        coalesce(paths.step_count, 0) as step_count,
+        paths.first_touched_at,
+        paths.last_touched_at,
+        paths.path,
+        paths.sequence
+
+    from conversions
+    left join paths
+        on conversions.conversion_id = paths.conversion_id
+
+),
+
+not_converting as (
+
+    select
+        paths.path_id,
+        paths.conversion_type,
+        paths.person_id,
+        paths.conversion_id,
+        case
+            when {{ add_seconds('paths.last_touched_at', lookback_seconds('paths.conversion_type')) }} > {{ run_at() }}
+                then 'window_running'
+            when {{ add_seconds('paths.last_touched_at', lookback_seconds('paths.conversion_type')) }} >= first_opened.opened_at
+                then 'still_open'
+            else 'not_converted'
+        end as outcome,
+        cast(null as numeric(18, 2)) as value,
+        cast(null as {{ timestamp_utc_type() }}) as converted_at,
+        paths.step_count,
+        paths.first_touched_at,
+        paths.last_touched_at,
+        paths.path,
+        paths.sequence
+
+    from paths
+    left join first_opened
+        on paths.conversion_type = first_opened.conversion_type
+            and paths.person_id = first_opened.person_id
+    where paths.conversion_id is null
+
+),
+
+all_paths as (
+
+    select * from converting
+    union all
+    select * from not_converting
+
+),
+
+final as (
+
+    select
+        path_id,
+        conversion_type,
+        person_id,
+        conversion_id,
+        outcome,
+        case outcome
+            when 'converted' then true
+            when 'not_converted' then false
+        end as converted,
+        value,
+        converted_at,
+        step_count,
+        first_touched_at,
+        last_touched_at,
+        path,
+        case when sequence is not null then {{ dbt.hash("conversion_type || '|' || sequence") }} end as sequence_key
+
+    from all_paths
+
+)
+
+select * from final

@@ -1,0 +1,89 @@
+{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+
+with sequence_steps as (
+
+    select * from {{ ref('int_sequence_steps') }}
+
+),
+
+sequence_units as (
+
+    select distinct
+        conversion_type,
+        sequence_key,
+        unit_id,
+        unit,
+        conversion_count,
+        non_conversion_count
+
+    from sequence_steps
+
+),
+
+sequence_sets as (
+
+    select
+        conversion_type,
+        sequence_key,
+        conversion_count,
+        non_conversion_count,
+        {{ dbt.listagg('cast(unit_id as ' ~ dbt.type_string() ~ ')', "','", 'order by unit_id') }} as units
+
+    from sequence_units
+    group by
+        conversion_type,
+        sequence_key,
+        conversion_count,
+        non_conversion_count
+
+),
+
+sets as (
+
+    select
+        units,
+        row_number() over (order by units) as set_id,
+        min(sequence_key) as example_sequence_key,
+        sum(conversion_count) as conversion_count,
+        sum(conversion_count + non_conversion_count) as path_count
+
+    from sequence_sets
+    group by units
+
+),
+
+set_units as (
+
+    select
+        sequence_units.conversion_type,
+        sets.set_id,
+        sequence_units.unit,
+        dense_rank() over (
+            partition by sequence_units.conversion_type
+            order by sequence_units.unit_id
+        ) as unit_number,
+        sets.conversion_count,
+        sets.path_count
+
+    from sets
+    inner join sequence_units
+        on sets.example_sequence_key = sequence_units.sequence_key
+
+),
+
+final as (
+
+    select
+        conversion_type,
+        set_id,
+        unit,
+        unit_number,
+        max(unit_number) over (partition by conversion_type) as unit_count,
+        conversion_count,
+        path_count
+
+    from set_units
+
+)
+
+select * from final

@@ -1,0 +1,286 @@
+"""Paths, Markov chains and Shapley values against published examples and a calculation from their definitions."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path as File
+
+import psycopg
+import pytest
+import yaml
+from tests.dbt.conftest import Built
+from tests.dbt.dbt_runs import RUN_AT, dbt
+from tests.dbt.independent_datadriven import (
+    Journeys,
+    Path,
+    journeys_of,
+    paths_of,
+    removal_effects,
+    shapley_values,
+)
+
+from lettertrail.settings import DBT_PROJECT_DIR
+
+CLOSE = 1e-9
+MOST_UNITS = 7
+"""All orders of so many units can be tried: 5,040."""
+
+# Each is a conversion type of its own: units in order → conversions, other ends.
+PUBLISHED: dict[str, Journeys] = {
+    # S. Bryl, "Marketing Multi-Channel Attribution model with R", analyzecore.com, 3 August 2016
+    "bryl": {("C1", "C2", "C3"): (1, 0), ("C1",): (0, 1), ("C2", "C3"): (0, 1)},
+    # S. Puzyrov, "Markov Chain Attribution – Simple Explanation Of Removal Effect", serhiipuzyrov.com, July 2019
+    "puzyrov": {("google",): (2, 1), ("mailing",): (1, 0), ("google", "mailing"): (1, 0)},
+    # eeghor/mta (Python), tests/test_probabilistic_models.py: the transition matrix they check
+    "mta_markov": {("a", "b"): (3, 1), ("a", "c"): (1, 1)},
+    # eeghor/mta, tests/test_shapley.py: conversions to be shared out
+    "mta_mixed": {("a",): (4, 0), ("a", "b"): (6, 0)},
+    "mta_four": {("a", "b", "c", "d"): (10, 0)},
+    # R package ShapleyR, shapley.unsampled: v(A) = 5, v(B) = 4, v(AB) = 10
+    "shapleyr": {("A",): (5, 0), ("B",): (4, 0), ("A", "B"): (1, 0)},
+    # "Data-Driven Marketing Attribution", towardsdatascience.com: worths .2, .1, .17, .47, .67, .27, 1 as conversions of 100
+    "facebook_organic_linkedin": {
+        ("F",): (20, 0),
+        ("O",): (10, 0),
+        ("L",): (17, 0),
+        ("F", "O"): (17, 0),
+        ("F", "L"): (30, 0),
+        ("F", "L", "O"): (6, 0),
+    },
+    # calcbee.com's data-driven attribution calculator: v(A) = 2 %, v(B) = 1.5 %, v(AB) = 4 %
+    "calcbee": {("A",): (2, 98), ("B",): (3, 197), ("B", "A"): (11, 89)},
+}
+REMOVAL_EFFECTS = {
+    "bryl": {"C1": 0.5, "C2": 1, "C3": 1},
+    "puzyrov": {"google": 0.75, "mailing": 0.5},
+    "mta_markov": {"a": 1, "b": 0.75, "c": 0.25},
+}
+SHAPLEY_OF_CONVERSIONS = {
+    "mta_mixed": {"a": 7, "b": 3},
+    "mta_four": {"a": 2.5, "b": 2.5, "c": 2.5, "d": 2.5},
+    "shapleyr": {"A": 5.5, "B": 4.5},
+    "facebook_organic_linkedin": {"F": 45.5, "O": 20.5, "L": 34},
+}
+SHAPLEY_OF_RATES = {"calcbee": {"A": 0.0225, "B": 0.0175}}
+
+
+def drawn(seed: int) -> Journeys:
+    """Paths with loops, repeats, dead ends, units that only harm and units that never convert."""
+    chance = random.Random(seed)
+    units = "abcdef"[: chance.randint(2, 6)]
+    journeys: dict[tuple[str, ...], tuple[int, int]] = {}
+    for _ in range(chance.randint(1, 40)):
+        path = tuple(chance.choices(units, weights=range(1, len(units) + 1), k=chance.choice([1, 1, 2, 3, 5, 9])))
+        converts = "a" not in path and chance.random() < 0.6
+        journeys[path] = (chance.randint(1, 9) if converts else 0, chance.randint(0 if converts else 1, 30))
+    return journeys
+
+
+EXAMPLES: dict[str, Journeys] = PUBLISHED | {f"drawn_{seed}": drawn(seed) for seed in range(20)}
+
+
+def put_in(dsn: str) -> None:
+    """The examples instead of the world's paths, each path as often as it was taken."""
+    paths: list[tuple[object, ...]] = []
+    steps: list[tuple[object, ...]] = []
+    for kind, journeys in EXAMPLES.items():
+        for units, (conversions, others) in journeys.items():
+            for number in range(conversions + others):
+                path_id = f"{kind}:{'>'.join(units)}:{number}"
+                is_converted = number < conversions
+                # what the models go by: of repeats the first two
+                seen = [u for i, u in enumerate(units) if not (i > 1 and u == units[i - 1] == units[i - 2])]
+                paths.append((path_id, kind, is_converted, 1 if is_converted else None, f"{kind}|{'>'.join(seen)}"))
+                steps += [
+                    (
+                        path_id,
+                        kind,
+                        index + 1,
+                        unit,
+                        index > 0 and unit == units[index - 1],
+                        index > 1 and unit == units[index - 1] == units[index - 2],
+                    )
+                    for index, unit in enumerate(units)
+                ]
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("truncate intermediate.int_paths, intermediate.int_path_steps")
+        with cursor.copy(
+            "copy intermediate.int_paths (path_id, conversion_type, converted, value, sequence_key) from stdin"
+        ) as copy:
+            for row in paths:
+                copy.write_row(row)
+        with cursor.copy(
+            "copy intermediate.int_path_steps (path_id, conversion_type, step, unit, is_repeat, is_further_repeat) "
+            "from stdin"
+        ) as copy:
+            for row in steps:
+                copy.write_row(row)
+
+
+Answers = dict[tuple[str, str], dict[str, dict[str, float]]]
+
+
+def answers(dsn: str) -> Answers:
+    """(type, model) → unit → what fct_attribution_data_driven says."""
+    found: Answers = defaultdict(dict)
+    for row in Built(dsn, {}).rows("select * from marts.fct_attribution_data_driven where unit is not null"):
+        found[row["conversion_type"], row["model"]][row["unit"]] = {
+            name: float(row[name])
+            for name in ("credit", "amount", "removal_effect", "shapley_value", "sampling_error")
+            if row[name] is not None
+        }
+    return found
+
+
+def run_examples(dsn: str, work_dir: File, variables: dict[str, object]) -> Answers:
+    """The models' answers to the examples."""
+    run = dbt(
+        "run",
+        "--select",
+        "int_path_sequences+,+fct_attribution_data_driven",
+        dsn=dsn,
+        work_dir=work_dir,
+        variables=variables,
+    )
+    assert run.returncode == 0, run.output[-4000:]
+    return answers(dsn)
+
+
+@pytest.fixture(scope="module")
+def world_paths(built: Built) -> dict[str, Path]:
+    """The small world's paths, from its touches and conversions."""
+    opened: dict[tuple[str, str], datetime] = {}
+    for row in built.rows("select * from intermediate.int_open_outcomes where person_id is not null"):
+        key = row["conversion_type"], row["person_id"]
+        opened[key] = min(row["opened_at"], opened.get(key, row["opened_at"]))
+    settings = yaml.safe_load((DBT_PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    return paths_of(
+        built.rows(
+            "select * from intermediate.int_touch_units order by touched_at, source, event_number, touch_event_id"
+        ),
+        built.rows("select * from marts.fct_conversions"),
+        opened,
+        lookback={kind: timedelta(days=days) for kind, days in settings["lookback_days"].items()},
+        run_at=datetime.fromisoformat(RUN_AT).astimezone(UTC),
+    )
+
+
+def test_paths_agree(built: Built, world_paths: dict[str, Path]) -> None:
+    """Every path of the world: its units in order, and whether it converted, did not, or can still."""
+    steps: dict[str, list[str]] = defaultdict(list)
+    for row in built.rows("select path_id, unit from intermediate.int_path_steps order by path_id, step"):
+        steps[row["path_id"]].append(row["unit"])
+    found = {
+        row["path_id"]: Path(row["conversion_type"], tuple(steps[row["path_id"]]), row["converted"])
+        for row in built.rows("select path_id, conversion_type, converted from intermediate.int_paths")
+    }
+    assert found == world_paths
+    assert {path.converted for path in found.values()} == {True, False, None}
+    outcomes = {row["outcome"] for row in built.rows("select distinct outcome from intermediate.int_paths")}
+    assert outcomes == {"converted", "not_converted", "window_running", "still_open"}
+
+
+def test_the_worlds_removal_effects_agree(built: Built, world_paths: dict[str, Path]) -> None:
+    """Both chains of every conversion type, unit by unit, and the credits that follow from them."""
+    found = answers(built.dsn)
+    compared = 0
+    for kind, journeys in journeys_of(world_paths.values()).items():
+        conversions = sum(ends[0] for ends in journeys.values())
+        for order in (1, 2):
+            expected = removal_effects(journeys, order=order)
+            model = found[kind, f"markov_{order}"]
+            assert model.keys() == expected.keys()
+            for unit, effect in expected.items():
+                if conversions:
+                    assert model[unit]["removal_effect"] == pytest.approx(effect, abs=CLOSE), (kind, order, unit)
+                    share = effect / sum(expected.values())
+                    assert model[unit]["credit"] == pytest.approx(share * conversions, abs=1e-6), (kind, order, unit)
+                compared += 1
+    assert compared > 20
+
+
+def test_the_worlds_paths_are_summed_up(built: Built, world_paths: dict[str, Path]) -> None:
+    """mart_paths, repeats told once: how many went which way, and how it ended."""
+    expected: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for path in world_paths.values():
+        told = [unit for place, unit in enumerate(path.units) if place == 0 or unit != path.units[place - 1]]
+        counts = expected[path.conversion_type, " > ".join(told) or None]
+        counts[{True: 0, False: 1, None: 2}[path.converted]] += 1
+        counts[3] += len(path.units)
+    found = {
+        (row["conversion_type"], row["path"]): [
+            row["conversion_count"],
+            row["non_conversion_count"],
+            row["unknown_count"],
+            row["touch_count"],
+        ]
+        for row in built.rows("select * from marts.mart_paths")
+    }
+    assert found == expected
+
+
+@pytest.fixture
+def examples_dsn(changed_dsn: str) -> Iterator[str]:
+    """A warehouse whose paths are the examples."""
+    put_in(changed_dsn)
+    yield changed_dsn
+
+
+def test_published_and_drawn_examples(examples_dsn: str, tmp_path: File) -> None:
+    """What papers and libraries print, and twenty drawn worlds; then sampled, within the error told."""
+    found = run_examples(examples_dsn, tmp_path / "rates", {"shapley_exact_units": MOST_UNITS})
+    for kind, effects in REMOVAL_EFFECTS.items():
+        markov = found[kind, "markov_1"]
+        assert {unit: answer["removal_effect"] for unit, answer in markov.items()} == pytest.approx(effects, abs=CLOSE)
+    for kind, values in SHAPLEY_OF_RATES.items():
+        shapley = found[kind, "shapley"]
+        assert {unit: answer["shapley_value"] for unit, answer in shapley.items()} == pytest.approx(values, abs=CLOSE)
+    exact = check_examples(found, worth="conversion_rate")
+    assert any(value < 0 for value in exact.values()), "no example has a unit that harms"
+
+    found = run_examples(examples_dsn, tmp_path / "sampled", {"shapley_exact_units": 2, "shapley_worth": "conversions"})
+    for kind, values in SHAPLEY_OF_CONVERSIONS.items():
+        for unit, value in values.items():
+            answer = found[kind, "shapley"][unit]
+            assert answer["shapley_value"] == pytest.approx(value, abs=answer["sampling_error"] + CLOSE), (kind, unit)
+    check_sampled(found)
+
+
+def check_examples(found: Answers, *, worth: str) -> dict[tuple[str, str], float]:
+    """All examples against the definitions; returns their Shapley values."""
+    exact: dict[tuple[str, str], float] = {}
+    for kind, journeys in EXAMPLES.items():
+        conversions = sum(ends[0] for ends in journeys.values())
+        for order in (1, 2):
+            model = found[kind, f"markov_{order}"]
+            expected = removal_effects(journeys, order=order)
+            assert model.keys() == expected.keys(), kind
+            assert sum(answer["credit"] for answer in model.values()) == pytest.approx(conversions, abs=CLOSE)
+            if conversions:
+                effects = {unit: answer["removal_effect"] for unit, answer in model.items()}
+                assert effects == pytest.approx(expected, abs=CLOSE), (kind, order)
+        values = {unit: answer["shapley_value"] for unit, answer in found[kind, "shapley"].items()}
+        assert values == pytest.approx(shapley_values(journeys, worth=worth), abs=CLOSE), kind
+        exact |= {(kind, unit): value for unit, value in values.items()}
+    return exact
+
+
+def check_sampled(found: Answers) -> None:
+    """Sampled values are off by no more than they say, but for one in a hundred; the errors are printed."""
+    errors = []
+    for kind, journeys in EXAMPLES.items():
+        exact = shapley_values(journeys, worth="conversions")
+        for unit, answer in found[kind, "shapley"].items():
+            if len(exact) > 2:
+                errors.append((abs(answer["shapley_value"] - exact[unit]), answer["sampling_error"], kind, unit))
+            else:
+                assert answer["sampling_error"] == 0
+                assert answer["shapley_value"] == pytest.approx(exact[unit], abs=CLOSE)
+    outside = [error for error in errors if error[0] > error[1] + CLOSE]
+    widest = max(errors, key=lambda error: error[1])
+    print(f"sampled Shapley values: {len(errors)}, outside three standard errors: {len(outside)}, widest: {widest}")
+    assert len(errors) > 50
+    assert len(outside) <= len(errors) / 100
