@@ -21,23 +21,6 @@
     end
 {%- endmacro %}
 
-{#- What a coalition of units is worth; see `shapley_worth`. -#}
-{% macro shapley_worth(conversion_count, path_count) -%}
-    {%- set worth = var('shapley_worth') -%}
-    {%- if worth == 'conversion_rate' -%}
-        coalesce(cast({{ conversion_count }} as numeric(38, 20)) / nullif({{ path_count }}, 0), 0)
-    {%- elif worth == 'conversions' -%}
-        cast({{ conversion_count }} as numeric(38, 20))
-    {%- else -%}
-        {{ exceptions.raise_compiler_error("shapley_worth is 'conversion_rate' or 'conversions', not '" ~ worth ~ "'") }}
-    {%- endif -%}
-{%- endmacro %}
-
-{#- 1 when unit `unit_number` (from 1) is in the coalition, a sum of powers of two; else 0. -#}
-{% macro is_in_coalition(coalition, unit_number) -%}
-    mod(cast(floor({{ coalition }} / {{ 2 ** (unit_number - 1) }}) as bigint), 2)
-{%- endmacro %}
-
 {#- The middle value of `expression` in its group, between the two middle ones if there are two. -#}
 {% macro median(expression) -%}
     {{ return(adapter.dispatch('median')(expression)) }}

@@ -1,7 +1,7 @@
 """Paths, Markov chains and Shapley values once more, in plain Python from their definitions.
 
-A chain is solved as a system of linear equations, once for each unit that is taken out of it; a Shapley value is averaged
-over all orders of joining. Nothing is shared with the models' way: no last stays, no sums over subsets.
+A chain is solved as a system of linear equations, once for each unit that is taken out of it; a Shapley value is
+averaged over all orders of joining. Nothing is shared with the models' way: no last stays, no sums over subsets.
 """
 
 from __future__ import annotations
@@ -107,21 +107,27 @@ def _conversion_probability(journeys: Journeys, *, order: int, removed: str | No
 
 
 def shapley_values(journeys: Journeys, *, worth: str = "conversion_rate") -> dict[str, float]:
-    """The average gain in worth when a unit joins, over all orders of joining."""
+    """The average gain in worth when a unit joins, over all orders of joining of all units."""
     units = sorted({unit for path in journeys for unit in path})
-    known: dict[frozenset[str], float] = {frozenset(): 0.0}
-
-    def value(coalition: frozenset[str]) -> float:
-        if coalition not in known:
-            inside = [ends for path, ends in journeys.items() if coalition >= set(path)]
-            conversions, paths = sum(end[0] for end in inside), sum(sum(end) for end in inside)
-            known[coalition] = float(conversions) if worth == "conversions" else (conversions / paths if paths else 0.0)
-        return known[coalition]
-
+    known: dict[frozenset[str], float] = {}
     gains: dict[str, float] = dict.fromkeys(units, 0.0)
     orders = 0
     for order in permutations(units):
         orders += 1
         for place, unit in enumerate(order):
-            gains[unit] += value(frozenset(order[: place + 1])) - value(frozenset(order[:place]))
+            for coalition in (frozenset(order[:place]), frozenset(order[: place + 1])):
+                if coalition not in known:
+                    known[coalition] = _worth(journeys, coalition, worth)
+            gains[unit] += known[frozenset(order[: place + 1])] - known[frozenset(order[:place])]
     return {unit: gain / orders for unit, gain in gains.items()}
+
+
+def _worth(journeys: Journeys, coalition: frozenset[str], worth: str) -> float:
+    if worth == "conversions":
+        return float(sum(ends[0] for path, ends in journeys.items() if coalition >= set(path)))
+    met: dict[frozenset[str], list[int]] = defaultdict(lambda: [0, 0])
+    for path, (conversions, others) in journeys.items():
+        met[frozenset(path)][0] += conversions
+        met[frozenset(path)][1] += conversions + others
+    left = [(ends[1], met.get(units & coalition, [0, 1])) for units, ends in met.items()]
+    return sum(paths * conversions / of for paths, (conversions, of) in left)

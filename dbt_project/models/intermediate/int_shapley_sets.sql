@@ -52,37 +52,25 @@ sets as (
 
 ),
 
-set_units as (
+final as (
 
     select
         sequence_units.conversion_type,
         sets.set_id,
+        sets.units,
+        sequence_units.unit_id,
         sequence_units.unit,
-        dense_rank() over (
-            partition by sequence_units.conversion_type
+        row_number() over (
+            partition by sets.set_id
             order by sequence_units.unit_id
-        ) as unit_number,
+        ) as place,
+        count(*) over (partition by sets.set_id) as size,
         sets.conversion_count,
         sets.path_count
 
     from sets
     inner join sequence_units
         on sets.example_sequence_key = sequence_units.sequence_key
-
-),
-
-final as (
-
-    select
-        conversion_type,
-        set_id,
-        unit,
-        unit_number,
-        max(unit_number) over (partition by conversion_type) as unit_count,
-        conversion_count,
-        path_count
-
-    from set_units
 
 )
 

@@ -40,6 +40,47 @@ units as (
 
 ),
 
+shapley_parts as (
+
+    select
+        conversion_type,
+        unit,
+        shapley_value,
+        cast(0 as numeric) as sampling_error
+    from shapley_exact
+    union all
+    select
+        conversion_type,
+        unit,
+        shapley_value,
+        sampling_error
+    from shapley_sampled
+    union all
+    -- a unit none of whose paths is worth anything
+    select distinct
+        conversion_type,
+        unit,
+        cast(0 as numeric) as shapley_value,
+        cast(0 as numeric) as sampling_error
+    from sequence_steps
+
+),
+
+shapley_values as (
+
+    select
+        conversion_type,
+        unit,
+        sum(shapley_value) as shapley_value,
+        sum(sampling_error) as sampling_error
+
+    from shapley_parts
+    group by
+        conversion_type,
+        unit
+
+),
+
 weights as (
 
     select
@@ -55,7 +96,6 @@ weights as (
     inner join units
         on markov_removals.unit_id = units.unit_id
 
-    {% for shapley in ['shapley_exact', 'shapley_sampled'] %}
     union all
 
     -- a unit with which fewer paths convert has a value below zero, but nothing to be taken from it
@@ -68,8 +108,7 @@ weights as (
         shapley_value,
         sampling_error
 
-    from {{ shapley }}
-    {% endfor %}
+    from shapley_values
 
 ),
 
