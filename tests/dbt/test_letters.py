@@ -121,7 +121,7 @@ def test_links_of_the_world_are_right(built: Built, world: World) -> None:
     for tier in CERTAIN:
         assert counts[tier][0] == counts[tier][1], tier
     assert counts["recipient_id"][0] > 20
-    assert counts["native_order"][0] > 20
+    assert counts["native_order"][0] > 3
     # Bitrix's own attribution knows its own letters only
     brought = [e for e, letter in wanted.items() if letter and (e[0] != "order" or letter.startswith("bitrix:"))]
     missed = [entity for entity in brought if not found[entity][0]]
