@@ -6,11 +6,11 @@
 #}
 with esp_events as (
 
-    select * from {{ ref('stg_esp__events') }}
+    select * from {{ ref('int_esp_events') }}
     where event_type in ('sent', 'delivered', 'bounced')
         and message_id is not null
         and email is not null
-        and not is_deleted
+        and not is_gone
 
 ),
 
