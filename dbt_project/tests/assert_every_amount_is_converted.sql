@@ -1,19 +1,29 @@
 -- An amount was typed in, Bitrix does not tell it in the base currency, and there is no rate to convert it by.
 
-with cards as (
+with amounts as (
 
     select 'lead' as card_type, lead_id as card_id, amount, original_amount, currency
     from {{ ref('stg_bitrix__leads') }}
     union all
     select 'deal' as card_type, deal_id as card_id, amount, original_amount, currency
     from {{ ref('stg_bitrix__deals') }}
+    union all
+    select 'order' as card_type, order_id as card_id, null as amount, amount as original_amount, currency
+    from {{ ref('stg_bitrix__orders') }}
+
+),
+
+converted as (
+
+    select distinct currency
+    from {{ ref('int_currency_rates') }}
 
 )
 
-select cards.*
-from cards
-left join {{ ref('stg_bitrix__currencies') }} as currencies
-    on cards.currency = currencies.currency
-where cards.amount is null
-    and cards.original_amount <> 0
-    and currencies.base_rate is null
+select amounts.*
+from amounts
+left join converted
+    on amounts.currency = converted.currency
+where amounts.amount is null
+    and amounts.original_amount <> 0
+    and converted.currency is null

@@ -19,7 +19,9 @@ found as (
         count(*) as row_count,
         max(touch_count) as touch_count,
         sum(case when no_touch_reason is not null then 1 else 0 end) as reason_count,
-        sum(case when letter_id is not null and touch_event_id is not null then 1 else 0 end) as letter_count
+        sum(case when letter_id is not null then 1 else 0 end) as letter_count,
+        sum(case when touch_event_id is not null and (letter_id is not null or touch_type = 'visited') then 1 else 0 end)
+            as touch_row_count
 
     from {{ ref('fct_attribution_credits') }}
     group by
@@ -45,5 +47,5 @@ where found.conversion_id is null
     )
     or (
         found.touch_count > 0
-        and not (found.row_count = found.touch_count and found.reason_count = 0 and found.letter_count = found.touch_count)
+        and not (found.row_count = found.touch_count and found.reason_count = 0 and found.touch_row_count = found.touch_count)
     )

@@ -1,4 +1,4 @@
--- A touch is a human event of the person who converted.
+-- A touch that an e-mail event was is a human event of the person who converted.
 select credits.*
 
 from {{ ref('fct_attribution_credits') }} as credits
@@ -7,6 +7,7 @@ inner join {{ ref('fct_email_events') }} as email_events
 inner join {{ ref('fct_conversions') }} as conversions
     on credits.conversion_id = conversions.conversion_id
 where email_events.is_machine
+    or email_events.event_type <> credits.touch_type
     or email_events.person_id <> conversions.person_id
     or email_events.letter_id <> credits.letter_id
     or email_events.occurred_at <> credits.touched_at

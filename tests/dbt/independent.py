@@ -11,18 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from fractions import Fraction
-from math import floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.rows import dict_row
+from tests.dbt.independent_credits import LOOKBACK, MODELS, Conversion, Touch, conversions, credited
 
 ZONE = ZoneInfo("Europe/Moscow")
-LOOKBACK = {"lead_created": timedelta(days=30), "deal_won": timedelta(days=90)}
-HALF_LIFE = timedelta(days=7)
 SHARED_LIMIT = 3
 MACHINE_OPEN = timedelta(seconds=60)
 HUMAN_CLICK = timedelta(seconds=300)
@@ -37,9 +34,6 @@ CROWD_WINDOW = timedelta(seconds=30)
 RANKS = ("erased", "complaint", "hard_bounce", "unsubscribed", "no_consent")
 SOFT_LIMIT = 3
 VALUE_TYPES = {"MAILING": 1, "HOME": 2}
-MODELS = ("last_touch", "first_touch", "linear", "time_decay")
-CREDIT_UNIT = Fraction(1, 10**10)
-CENT = Fraction(1, 100)
 
 Row = dict[str, Any]
 Node = tuple[str, object]
@@ -94,6 +88,7 @@ class Figures:
     letters: dict[str, Row] = field(default_factory=dict)
     credits: dict[str, Credit] = field(default_factory=dict)
     suppressed: dict[str, str] = field(default_factory=dict)
+    conversions: list[Conversion] = field(default_factory=list)
     people: set[frozenset[str]] = field(default_factory=set)
     """The e-mails of every person who has more than one."""
     machine_opens: int = 0
@@ -146,6 +141,11 @@ class _People:
     def knows(self, node: Node) -> bool:
         return node in self._parent
 
+    def known(self, kind: str, identifier: object) -> Node | None:
+        """The person of a card or an e-mail, None when nobody is known by it."""
+        node = (kind, identifier)
+        return self.find(node) if identifier and self.knows(node) else None
+
     def groups(self) -> Iterator[set[str]]:
         found: dict[Node, set[str]] = defaultdict(set)
         for node in list(self._parent):
@@ -189,7 +189,8 @@ def _figures(raw: _Raw) -> Figures:
     told = _mail(raw, people)
     result.machine_clicks = sum(act.machine for act in told.clicks)
     result.machine_opens = sum(act.machine for act in told.opens)
-    result.credits = _credits(raw, people, told.clicks)
+    result.conversions = conversions(raw, people.known)
+    result.credits = _credits(result.conversions, told.clicks)
     result.letters = {
         letter: _performance(letter, told.messages, told.opens, told.clicks, told.departures) for letter in told.letters
     }
@@ -198,8 +199,10 @@ def _figures(raw: _Raw) -> Figures:
             continue
         kind, _, model, _ = credit_id.split(":")
         row = result.letters[credit.letter]
-        row[f"{'leads' if kind == 'lead_created' else 'deals'}_{model}"] += credit.credit
+        if kind == "lead_created":
+            row[f"leads_{model}"] += credit.credit
         if kind == "deal_won":
+            row[f"deals_{model}"] += credit.credit
             row[f"revenue_{model}"] += credit.amount
     return result
 
@@ -530,86 +533,27 @@ def _performance(
     return row
 
 
-# --- conversions and credits ----------------------------------------------------------------------
+# --- credits --------------------------------------------------------------------------------------
 
 
-def _conversions(raw: _Raw, people: _People) -> Iterator[tuple[str, Node | None, datetime, Decimal]]:
-    def card(kind: str, number: int | None) -> Node | None:
-        node = (kind, number)
-        return people.find(node) if number and people.knows(node) else None
-
-    rates = {row["currency"]: row["amount"] / row["amount_cnt"] for row in raw.rows("raw_bitrix.b_catalog_currency")}
-
-    def amount(row: Row) -> Decimal:
-        told, typed = row["opportunity_account"], row["opportunity"]
-        if told is None and typed is not None:
-            return (typed * rates[row["currency_id"]]).quantize(Decimal("0.01"))
-        return told or Decimal(0)
-
-    for lead in raw.rows("raw_bitrix.b_crm_lead"):
-        at = utc(lead["date_create"])
-        if at is not None:
-            yield f"lead_created:{lead['id']}", card("lead", lead["id"]), at, amount(lead)
-    won_at = {}
-    for step in sorted(raw.rows("raw_bitrix.b_crm_deal_stage_history"), key=lambda step: step["id"]):
-        if step["type_id"] == 3:
-            won_at[step["owner_id"]] = step["created_time"]
-    linked: dict[int, list[Row]] = defaultdict(list)
-    for link in raw.rows("raw_bitrix.b_crm_deal_contact"):
-        linked[link["deal_id"]].append(link)
-    for deal in raw.rows("raw_bitrix.b_crm_deal"):
-        at = utc(won_at.get(deal["id"]) or deal["moved_time"] or deal["closedate"])
-        if deal["stage_semantic_id"] != "S" or deal["is_recurring"] == "Y" or at is None:
-            continue
-        links = sorted(linked[deal["id"]], key=lambda r: (r["is_primary"] != "Y", r["sort"], r["contact_id"]))
-        owners = [card("contact", deal["contact_id"])]
-        owners += [card("contact", link["contact_id"]) for link in links]
-        owners += [card("lead", deal["lead_id"])]
-        person = next((owner for owner in owners if owner), None)
-        yield f"deal_won:{deal['id']}", person, at, amount(deal)
-
-
-def _credits(raw: _Raw, people: _People, clicks: list[Act]) -> dict[str, Credit]:
+def _credits(conversions: Iterable[Conversion], clicks: list[Act]) -> dict[str, Credit]:
     touches: dict[Node, list[Act]] = defaultdict(list)
     for act in sorted(clicks, key=lambda act: act.order):
         if not act.machine and act.person and act.letter:
             touches[act.person].append(act)
     credits: dict[str, Credit] = {}
-    for conversion, person, at, amount in _conversions(raw, people):
-        window = LOOKBACK[conversion.split(":", maxsplit=1)[0]]
-        own = [act for act in touches.get(person, []) if at - window <= act.at <= at] if person else []
+    for each in conversions:
+        earliest = each.at - LOOKBACK[each.kind]
+        own = [act for act in touches.get(each.person, []) if earliest <= act.at <= each.at] if each.person else []
         for model in MODELS:
+            key = f"{each.conversion}:{model}"
             if not own:
-                credits[f"{conversion}:{model}:0"] = Credit(None, Fraction(1), Fraction(amount))
+                credits[f"{key}:0"] = Credit(None, Fraction(1), Fraction(each.amount))
                 continue
-            weights = _weights(model, own)
-            parts = _dealt_out(weights, total=Fraction(1), unit=CREDIT_UNIT)
-            amounts = _dealt_out(weights, total=Fraction(amount), unit=CENT)
-            for index, (act, part, money) in enumerate(zip(own, parts, amounts, strict=True), start=1):
-                credits[f"{conversion}:{model}:{index}"] = Credit(act.letter, part, money)
+            parts = credited(model, each, [Touch(act.at) for act in own])
+            for index, (act, (part, money)) in enumerate(zip(own, parts, strict=True), start=1):
+                credits[f"{key}:{index}"] = Credit(act.letter, part, money)
     return credits
-
-
-def _weights(model: str, touches: list[Act]) -> list[Fraction]:
-    last = len(touches) - 1
-    match model:
-        case "last_touch":
-            return [Fraction(index == last) for index in range(last + 1)]
-        case "first_touch":
-            return [Fraction(index == 0) for index in range(last + 1)]
-        case "linear":
-            return [Fraction(1)] * (last + 1)
-    return [Fraction(0.5 ** ((touches[-1].at - act.at) / HALF_LIFE)) for act in touches]
-
-
-def _dealt_out(weights: list[Fraction], *, total: Fraction, unit: Fraction) -> list[Fraction]:
-    """`total` in whole units by the largest remainder; equal remainders go to the later one first."""
-    exact = [weight / sum(weights) * total / unit for weight in weights]
-    units = [floor(part) for part in exact]
-    order = sorted(range(len(units)), key=lambda index: (exact[index] - units[index], index), reverse=True)
-    for index in order[: int(total / unit) - sum(units)]:
-        units[index] += 1
-    return [part * unit for part in units]
 
 
 # --- suppression ----------------------------------------------------------------------------------

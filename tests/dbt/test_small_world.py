@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from tests.dbt.conftest import Built
 from tests.dbt.dbt_runs import dbt, new_load
-from tests.dbt.independent import MODELS, RANKS, Figures, figures
+from tests.dbt.independent import RANKS, Figures, figures
+from tests.dbt.independent_credits import MODELS, ROUNDED
 
 from lettertrail.sandbox.world import World
 
@@ -25,7 +26,7 @@ COUNTS = (
     "unsubscribed_count",
     "complained_count",
 )
-# Weights of time decay are powers of one half in floating point on both sides; the last units may differ.
+# Weights that are no whole numbers are floating point: the last units may differ.
 SLACK = {"credit": Fraction(2, 10**10), "amount": Fraction(1, 100)}
 
 
@@ -43,7 +44,7 @@ def assert_letters_agree(dsn: str, expected: Figures) -> None:
         wanted = expected.letters[letter]
         assert {name: row[name] for name in COUNTS} == {name: wanted[name] for name in COUNTS}, letter
         for model in MODELS:
-            touches = 1000 if model == "time_decay" else 0
+            touches = 1000 if model in ROUNDED else 0
             for name, unit in (("leads", "credit"), ("deals", "credit"), ("revenue", "amount")):
                 difference = abs(Fraction(row[f"{name}_{model}"]) - wanted[f"{name}_{model}"])
                 assert difference <= touches * SLACK[unit], (letter, name, model)
@@ -55,7 +56,7 @@ def assert_credits_agree(dsn: str, expected: Figures) -> None:
     assert rows.keys() == expected.credits.keys()
     for credit_id, row in rows.items():
         wanted = expected.credits[credit_id]
-        slack = SLACK if row["model"] == "time_decay" else {"credit": 0, "amount": 0}
+        slack = SLACK if row["model"] in ROUNDED else {"credit": 0, "amount": 0}
         assert row["letter_id"] == wanted.letter, credit_id
         assert abs(Fraction(row["credit"]) - wanted.credit) <= slack["credit"], credit_id
         assert abs(Fraction(row["amount"]) - wanted.amount) <= slack["amount"], credit_id

@@ -1,38 +1,55 @@
 {%- set event_types = var('touch_event_types') -%}
 
-with touches as (
+with clicks as (
+
+    select * from {{ ref('int_clicks_judged') }}
+
+),
+
+opens as (
+
+    select * from {{ ref('int_opens_judged') }}
+
+),
+
+letter_campaigns as (
+
+    select * from {{ ref('int_letter_campaigns') }}
+
+),
+
+{%- for event_type, events in {'clicked': 'clicks', 'opened': 'opens'}.items() %}
+
+{{ event_type }}_touches as (
 
     select
-        event_id as touch_event_id,
-        event_number,
-        source,
-        letter_id,
-        person_id,
-        occurred_at as touched_at
+        {{ events }}.event_id as touch_event_id,
+        {{ events }}.event_number,
+        {{ events }}.source,
+        {{ events }}.letter_id,
+        {{ events }}.person_id,
+        {{ events }}.occurred_at as touched_at,
+        '{{ event_type }}' as touch_type,
+        'email' as channel,
+        coalesce(letter_campaigns.campaign, {{ events }}.letter_id) as campaign,
+        'recipient_id' as link_tier
 
-    from {{ ref('int_clicks_judged') }}
-    where not is_machine
-        and person_id is not null
-        and letter_id is not null
-        and {{ 'true' if 'clicked' in event_types else 'false' }}
+    from {{ events }}
+    left join letter_campaigns
+        on {{ events }}.letter_id = letter_campaigns.letter_id
+    where not {{ events }}.is_machine
+        and {{ events }}.person_id is not null
+        and {{ events }}.letter_id is not null
+        and {{ 'true' if event_type in event_types else 'false' }}
 
-    {%- if 'opened' in event_types %}
+),
+{%- endfor %}
 
+touches as (
+
+    select * from clicked_touches
     union all
-
-    select
-        event_id as touch_event_id,
-        event_number,
-        source,
-        letter_id,
-        person_id,
-        occurred_at as touched_at
-
-    from {{ ref('int_opens_judged') }}
-    where not is_machine
-        and person_id is not null
-        and letter_id is not null
-    {%- endif %}
+    select * from opened_touches
 
 )
 

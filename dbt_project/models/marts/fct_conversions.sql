@@ -27,7 +27,14 @@ final as (
         conversions.person_id,
         conversions.converted_at,
         conversions.amount,
-        base_currency.currency
+        base_currency.currency,
+        conversions.original_amount,
+        conversions.original_currency,
+        conversions.refunded_amount,
+        conversions.is_revenue,
+        conversions.deal_id,
+        cast(null as {{ dbt.type_string() }}) as linked_letter_id,
+        cast(null as {{ dbt.type_string() }}) as link_tier
 
     from conversions
     cross join base_currency

@@ -32,7 +32,15 @@ MODEL_NAMES = {
 
 SOURCE_NAMES = {"bitrix": "Bitrix", "mailchimp": "Mailchimp"}
 
-CONVERSION_NAMES = {"lead_created": "Lead created", "deal_won": "Deal won"}
+CONVERSION_NAMES = {
+    "lead_created": "Lead created",
+    "form_submitted": "Form submitted",
+    "call": "Call",
+    "deal_created": "Deal created",
+    "deal_won": "Deal won",
+    "order_placed": "Order placed",
+    "order_paid": "Order paid",
+}
 
 NO_TOUCH_REASONS = {
     "person_unknown": "nobody known is behind it",

@@ -40,6 +40,9 @@ def write_activities(writer: Writer, world: World, frames: SenderFrames) -> None
         row["PARENT_ID"] = 0
     _answer(rows)
     _spoil(rows)
+    timeline = list(rows)
+    for number, row in enumerate(_calls_in(world), start=len(rows) + 1):
+        rows.append({**row, "ID": number, "THREAD_ID": 0, "PARENT_ID": 0})
     names = _ACTIVITY.split()
     writer.write("b_crm_act", by_column(_ACTIVITY, [[row.get(name) for name in names] for row in rows]))
     binds = [(row["ID"], row["OWNER_ID"], row["OWNER_TYPE_ID"]) for row in rows]
@@ -66,7 +69,7 @@ def write_activities(writer: Writer, world: World, frames: SenderFrames) -> None
             ],
         ),
     )
-    _write_timeline(writer, world, frames, rows)
+    _write_timeline(writer, world, frames, timeline)
 
 
 def _of_leads(world: World) -> list[Row]:
@@ -91,6 +94,22 @@ def _of_leads(world: World) -> list[Row]:
                      channel="PHONE", address=phone)
             )  # fmt: skip
     return rows
+
+
+def _calls_in(world: World) -> list[Row]:
+    """Every fifth lead rings up itself, an hour and a half after it left its number; these calls are on no timeline."""
+    leads = world.leads[world.leads["lead"] % 5 == 0].merge(world.people, on="person", suffixes=("", "_person"))
+    rows: list[Row] = []
+    for lead, name, phone, at in zip(
+        leads["lead"].tolist(), leads["first_name"], leads["phone"], local(leads["created_at"]), strict=True
+    ):
+        who = {"OWNER_ID": lead, "OWNER_TYPE_ID": LEAD, "contact": 0, "name": name}
+        rows.append(
+            _row(who, CALL, "VOXIMPLANT_CALL", at + 5400 * _SECOND, SUBJECT=f"Входящий от {phone}",
+                 DIRECTION=INCOMING, SETTINGS=php.serialize({"DURATION": 60 + lead % 300}),
+                 ORIGIN_ID=f"VI_call.in.{lead}", channel="PHONE", address=phone)
+        )  # fmt: skip
+    return sorted(rows, key=lambda row: (row["CREATED"], row["OWNER_ID"]))
 
 
 def _of_deals(world: World) -> list[Row]:

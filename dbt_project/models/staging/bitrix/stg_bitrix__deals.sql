@@ -22,6 +22,7 @@ renamed as (
             else 'unknown'
         end as stage,
         trim(currency_id) as currency,
+        trim(account_currency_id) as account_currency,
 
         -- numerics
         opportunity_account as amount,

@@ -21,6 +21,7 @@ renamed as (
             else 'unknown'
         end as status,
         trim(currency_id) as currency,
+        trim(account_currency_id) as account_currency,
 
         -- numerics
         opportunity_account as amount,

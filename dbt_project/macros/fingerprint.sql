@@ -1,0 +1,38 @@
+{#- A number for a text; two texts with the same number are as good as impossible. -#}
+{% macro text_fingerprint(text) -%}
+    {{ return(adapter.dispatch('text_fingerprint')(text)) }}
+{%- endmacro %}
+
+{% macro postgres__text_fingerprint(text) -%}
+    hashtextextended({{ text }}, 0)
+{%- endmacro %}
+
+{#- One number for a set of fingerprints, an aggregate: the order does not matter, and no fingerprint may be in it twice. -#}
+{% macro set_fingerprint(fingerprint) -%}
+    {{ return(adapter.dispatch('set_fingerprint')(fingerprint)) }}
+{%- endmacro %}
+
+{% macro postgres__set_fingerprint(fingerprint) -%}
+    bit_xor({{ fingerprint }})
+{%- endmacro %}
+
+{#- `columns` as one text. Each value goes with its length, so that no two different rows look alike. -#}
+{% macro row_text(columns) -%}
+    {%- for column in columns -%}
+    {%- set text = 'cast(' ~ column ~ ' as ' ~ dbt.type_string() ~ ')' -%}
+    coalesce(length({{ text }}) || ':' || {{ text }}, '~')
+    {{- ' || ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#- Whether any of `columns` has another value in `one` than in `other`; null is a value. -#}
+{% macro differs(one, other, columns) -%}
+    (
+    {%- for column in columns %}
+        {{ one }}.{{ column }} <> {{ other }}.{{ column }}
+        or ({{ one }}.{{ column }} is null and {{ other }}.{{ column }} is not null)
+        or ({{ one }}.{{ column }} is not null and {{ other }}.{{ column }} is null)
+        {{- ' or' if not loop.last }}
+    {%- endfor %}
+    )
+{%- endmacro %}

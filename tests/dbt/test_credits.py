@@ -1,0 +1,412 @@
+"""Conversions against the raw tables, and the ledger of credit through edits, merges and shuffled histories."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.dbt.conftest import Built
+from tests.dbt.dbt_runs import dbt
+from tests.dbt.independent import figures
+from tests.dbt.independent_credits import LOOKBACK, MODELS, ROUNDED, Conversion, Touch, credited
+
+from lettertrail.warehouse.embedded import EmbeddedPostgres
+
+LEDGER_MODELS = "int_conversion_inputs int_touches_ranked fct_attribution_ledger fct_attribution_credits"
+FROM_CARDS = "int_deals int_orders int_conversions fct_conversions"
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+SHUFFLES = 6
+STEPS = 3
+SLACK = {"credit": Fraction(2, 10**10), "amount": Fraction(2, 100)}
+
+
+# --- conversions ----------------------------------------------------------------------------------
+
+
+def test_conversions_agree(built: Built) -> None:
+    """Every conversion of every type: its time, value and refund as the raw tables have them, and the same people."""
+    rows = {row["conversion_id"]: row for row in built.rows("select * from marts.fct_conversions")}
+    wanted = {each.conversion: each for each in figures(built.dsn).conversions}
+    assert rows.keys() == wanted.keys()
+    assert {row["conversion_type"] for row in rows.values()} == set(LOOKBACK)
+    people: dict[object, set[object]] = defaultdict(set)
+    for key, row in rows.items():
+        found = (row["converted_at"], row["amount"], row["refunded_amount"])
+        assert found == (wanted[key].at, wanted[key].amount, wanted[key].refunded), key
+        people[wanted[key].person].add(row["person_id"])
+    assert people.pop(None, {None}) == {None}
+    assert all(len(found) == 1 for found in people.values())
+    assert len({next(iter(found)) for found in people.values()}) == len(people) > 50
+
+
+def test_sales_are_counted_once(built: Built) -> None:
+    """Some orders belong to won deals and some do not; only these are revenue beside the deals."""
+    kinds = {
+        (row["conversion_type"], row["is_revenue"])
+        for row in built.rows("select distinct conversion_type, is_revenue from marts.fct_conversions")
+    }
+    assert {("deal_won", True), ("order_paid", True), ("order_paid", False)} <= kinds
+    assert not {kind for kind, is_revenue in kinds if is_revenue} - {"deal_won", "order_paid"}
+
+
+def test_a_deals_story_ends_with_its_win(built: Built) -> None:
+    """Steps are in order, the win is the last one, and each model's credits beside the touches sum to 1."""
+    rows = built.rows(
+        """
+        select deal_id, (array_agg(step order by step_number desc))[1] as last_step,
+            bool_and(happened_at >= before) as in_order, sum(credit_linear) as linear, sum(credit_w_shape) as w_shape
+        from (
+            select *, lag(happened_at, 1, happened_at) over (partition by deal_id order by step_number) as before
+            from marts.mart_deal_explained
+        ) as steps
+        where deal_id in (select source_id from marts.fct_conversions where conversion_type = 'deal_won')
+        group by deal_id
+        """
+    )
+    assert len(rows) > 20
+    assert all(row["in_order"] for row in rows)
+    assert {row["last_step"] for row in rows} == {"deal_won"}
+    assert {(row["linear"], row["w_shape"]) for row in rows} == {(1, 1), (None, None)}
+
+
+# --- the ledger, through shuffled histories --------------------------------------------------------
+
+
+@dataclass
+class State:
+    """What the models of credit read: conversions, and touches by their id."""
+
+    conversions: dict[str, Conversion] = field(default_factory=dict)
+    touches: dict[str, tuple[str, Touch]] = field(default_factory=dict)
+
+    def credits(self) -> dict[str, tuple[str | None, Fraction, Fraction]]:
+        """Every credit by its id: the touch, its part and its amount; by brute force."""
+        found: dict[str, tuple[str | None, Fraction, Fraction]] = {}
+        for each in self.conversions.values():
+            earliest = each.at - LOOKBACK[each.kind]
+            own = sorted(
+                (touch.at, key, touch)
+                for key, (person, touch) in self.touches.items()
+                if person == each.person and earliest <= touch.at <= each.at
+            )
+            for model in MODELS:
+                start = f"{each.conversion}:{model}"
+                if not own:
+                    found[f"{start}:0"] = (None, Fraction(1), Fraction(each.amount))
+                    continue
+                parts = credited(model, each, [touch for _, _, touch in own])
+                for index, ((_, key, _), part) in enumerate(zip(own, parts, strict=True), start=1):
+                    found[f"{start}:{index}"] = (key, *part)
+        return found
+
+
+Change = Callable[[State], None]
+
+
+def first_state(world: int, chance: random.Random) -> State:
+    """Twelve people, their touches of several channels, and conversions of several types."""
+    state = State()
+    for number in range(60):
+        at = T0 - timedelta(hours=chance.randrange(100 * 24))
+        touch = Touch(at, chance.choice(["email", "email", "cpc", "direct"]))
+        state.touches[f"{world}-t{number:03d}"] = (f"{world}-p{chance.randrange(12)}", touch)
+    for number in range(30):
+        kind = chance.choice(["lead_created", "deal_won", "order_paid"])
+        at = T0 - timedelta(hours=chance.randrange(60 * 24))
+        made = at - timedelta(hours=chance.randrange(30 * 24))
+        state.conversions[f"{kind}:{world}-{number}"] = Conversion(
+            f"{kind}:{world}-{number}",
+            f"{world}-p{chance.randrange(12)}" if number else None,  # type: ignore[arg-type]
+            at,
+            Decimal(chance.randrange(1, 100_000)) / 100,
+            lead_at=made - DAY if kind == "deal_won" and number % 2 else None,
+            deal_at=made if kind != "lead_created" else None,
+        )
+    return state
+
+
+def changes(state: State, world: int) -> list[Change]:
+    """Edits that may come in any order: each has things of its own."""
+
+    def edited(key: str, **values: object) -> Change:
+        return lambda now: now.conversions.update({key: replace(now.conversions[key], **values)})  # type: ignore[arg-type]
+
+    def reopened(key: str) -> Change:
+        return lambda now: now.conversions.pop(key) and None
+
+    def clicked(number: int, person: str, at: datetime) -> Change:
+        return lambda now: now.touches.update({f"{world}-late{number}": (person, Touch(at))})
+
+    def unseen(key: str) -> Change:
+        return lambda now: now.touches.pop(key) and None
+
+    keys = list(state.conversions)
+    people = [f"{world}-p{number}" for number in range(12)]
+    some_touch = next(iter(state.touches))
+    done: list[Change] = [edited(key, amount=Decimal("777.77")) for key in keys[1:4]]
+    done += [edited(key, at=state.conversions[key].at + 9 * DAY) for key in keys[4:7]]
+    done += [edited(key, person=people[0]) for key in keys[7:9]]
+    done += [reopened(key) for key in keys[9:11]]
+    done += [clicked(number, people[number], T0 - (5 * number + 1) * DAY) for number in range(4)]
+    done += [unseen(some_touch), edited(keys[11], amount=Decimal(0)), edited(keys[12], person=None)]
+    return done
+
+
+def merged(state: State, world: int) -> None:
+    """Two people turn out to be one; last, because it touches what the others touch."""
+    gone, kept = f"{world}-p10", f"{world}-p11"
+    for key, each in state.conversions.items():
+        if each.person == gone:
+            state.conversions[key] = replace(each, person=kept)  # type: ignore[arg-type]
+    for key, (person, touch) in state.touches.items():
+        if person == gone:
+            state.touches[key] = (kept, touch)
+
+
+def histories() -> Iterator[list[State]]:
+    """For each shuffle the states at every step; all begin alike, and all end alike."""
+    for world in range(SHUFFLES):
+        states = [first_state(world, random.Random(5))]
+        edits = changes(states[0], world)
+        random.Random(world).shuffle(edits)
+        for step in range(1, STEPS):
+            now = State(dict(states[-1].conversions), dict(states[-1].touches))
+            for edit in edits[(step - 1) * len(edits) // (STEPS - 1) : step * len(edits) // (STEPS - 1)]:
+                edit(now)
+            if step == STEPS - 1:
+                merged(now, world)
+            states.append(now)
+        yield states
+
+
+def write(dsn: str, states: Sequence[State]) -> None:
+    """Puts the states, one world each, where the models of credit read."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("truncate intermediate.int_conversions, intermediate.int_touches, marts.fct_conversions")
+        for each in (each for state in states for each in state.conversions.values()):
+            connection.execute(
+                """
+                insert into intermediate.int_conversions (
+                    conversion_id, conversion_type, person_id, converted_at, amount, lead_created_at, deal_created_at
+                ) values (%s, %s, %s, %s, %s, %s, %s)
+                """,
+                (each.conversion, each.kind, each.person, each.at, each.amount, each.lead_at, each.deal_at),
+            )
+        for key, (person, touch) in (item for state in states for item in state.touches.items()):
+            connection.execute(
+                """
+                insert into intermediate.int_touches (
+                    touch_event_id, source, letter_id, person_id, touched_at, touch_type, channel, campaign
+                ) values (%s, 'bitrix', 'bitrix:1', %s, %s, 'clicked', %s, 'bitrix:1')
+                """,
+                (key, person, touch.at, touch.channel),
+            )
+        connection.execute(
+            """
+            insert into marts.fct_conversions (
+                conversion_id, conversion_type, source_id, person_id, converted_at, amount, refunded_amount, is_revenue
+            )
+            select conversion_id, conversion_type, 0, person_id, converted_at, amount, 0, false
+            from intermediate.int_conversions
+            """
+        )
+
+
+def step_at(step: int) -> datetime:
+    """The run time of a step."""
+    return T0 + step * DAY
+
+
+def build(dsn: str, work_dir: Path, at: datetime, models: str = LEDGER_MODELS) -> None:
+    """One increment of the ledger."""
+    run = dbt("run", "--select", *models.split(), dsn=dsn, work_dir=work_dir, variables={"run_at": at.isoformat()})
+    assert run.returncode == 0, run.output[-4000:]
+
+
+def assert_answer(rows: Sequence[dict[str, object]], states: Sequence[State], when: object) -> None:
+    """The rows are the credits of the states, row by row."""
+    wanted = {key: credit for state in states for key, credit in state.credits().items()}
+    assert {row["credit_id"] for row in rows} == wanted.keys(), when
+    for row in rows:
+        touch, credit, amount = wanted[str(row["credit_id"])]
+        slack = SLACK if row["model"] in ROUNDED else {"credit": 0, "amount": 0}
+        assert row["touch_event_id"] == touch, (when, row)
+        assert abs(Fraction(row["credit"]) - credit) <= slack["credit"], (when, row)  # type: ignore[arg-type]
+        assert abs(Fraction(row["amount"]) - amount) <= slack["amount"], (when, row)  # type: ignore[arg-type]
+
+
+OPEN = "select * from marts.fct_attribution_credits"
+AS_OF = """
+    select * from marts.fct_attribution_ledger
+    where valid_from <= '{at}' and (valid_to > '{at}' or valid_to is null)
+"""
+
+
+@pytest.fixture(scope="module")
+def lived(
+    built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, list[list[State]], Path]]:
+    """A warehouse whose ledger has lived through all steps of all histories, one increment each."""
+    name = "dbt_ledger_world"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
+    dsn = postgres.dsn(name)
+    work_dir = tmp_path_factory.mktemp("ledger")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("create table intermediate.touches as select * from intermediate.int_touches where false")
+        connection.execute("drop view intermediate.int_touches cascade")
+        connection.execute("alter table intermediate.touches rename to int_touches")
+        connection.execute(
+            "truncate intermediate.int_conversion_inputs, intermediate.int_touches_ranked, marts.fct_attribution_ledger"
+        )
+    worlds = list(histories())
+    for step in range(STEPS):
+        write(dsn, [states[step] for states in worlds])
+        build(dsn, work_dir, step_at(step))
+    yield dsn, worlds, work_dir
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"drop database {name} with (force)")
+
+
+def test_every_answer_was_right_when_it_was_given(lived: tuple[str, list[list[State]], Path]) -> None:
+    """`What did we report then` is what a brute-force calculation says of that time, for every step and history."""
+    dsn, worlds, _ = lived
+    for step in range(STEPS):
+        rows = Built(dsn, {}).rows(AS_OF.format(at=step_at(step).isoformat()))
+        assert_answer(rows, [states[step] for states in worlds], step)
+
+
+def test_the_order_of_arrival_does_not_matter(lived: tuple[str, list[list[State]], Path]) -> None:
+    """All histories end with the same credits; they had different ones on the way."""
+    dsn, _, _ = lived
+
+    def by_world(rows: Sequence[dict[str, object]]) -> list[set[tuple[object, ...]]]:
+        found: dict[str, set[tuple[object, ...]]] = defaultdict(set)
+        for row in rows:
+            kind, rest = str(row["conversion_id"]).split(":")
+            world, number = rest.split("-")
+            touch = str(row["touch_event_id"]).removeprefix(f"{world}-")
+            found[world].add((kind, number, row["model"], touch, row["credit"], row["amount"]))
+        return list(found.values())
+
+    ends = by_world(Built(dsn, {}).rows(OPEN))
+    assert len(ends) == SHUFFLES
+    assert all(end == ends[0] for end in ends)
+    middles = by_world(Built(dsn, {}).rows(AS_OF.format(at=step_at(1).isoformat())))
+    assert any(middle != middles[0] for middle in middles)
+
+
+def test_only_what_changed_was_credited_anew(lived: tuple[str, list[list[State]], Path]) -> None:
+    """A row begins or ends at a step exactly where the brute-force answers before and after differ."""
+    dsn, worlds, _ = lived
+    for step in range(1, STEPS):
+        at = step_at(step)
+        before = {key: credit for states in worlds for key, credit in states[step - 1].credits().items()}
+        after = {key: credit for states in worlds for key, credit in states[step].credits().items()}
+        conversions = {key: each for states in worlds for key, each in states[step].conversions.items()}
+        earlier = {key: each for states in worlds for key, each in states[step - 1].conversions.items()}
+        rows = Built(dsn, {}).rows(
+            f"select credit_id, conversion_id from marts.fct_attribution_ledger where '{at}' in (valid_from, valid_to)"
+        )
+        restated = {row["conversion_id"] for row in rows}
+        differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+        differing_conversions = {key.rsplit(":", maxsplit=2)[0] for key in differing}
+        # the conversion's own time is part of the answer even where the credits are the same
+        moved = {key for key, each in conversions.items() if key in earlier and earlier[key].at != each.at}
+        reasons = {row["conversion_id"] for row in Built(dsn, {}).rows(REASONS.format(at=at))}
+        assert differing_conversions - restated == set()
+        assert restated - differing_conversions - moved - reasons == set()
+        assert len(restated) < len(conversions) / 2
+
+
+REASONS = """
+    select conversion_id from marts.fct_attribution_ledger
+    where no_touch_reason is not null and '{at}' in (valid_from, valid_to)
+"""
+
+
+def test_increments_equal_a_rebuild(lived: tuple[str, list[list[State]], Path]) -> None:
+    """A repeated run changes nothing; a ledger begun now has the open rows of the one that lived through it all."""
+    dsn, _, work_dir = lived
+    columns = "credit_id, letter_id, touch_event_id, touched_at, converted_at, touch_count, credit, amount, no_touch_reason"
+    whole = "select md5(string_agg(l::text, '|' order by l::text)) as md5 from marts.fct_attribution_ledger as l"
+    before = Built(dsn, {}).rows(f"select {columns} from marts.fct_attribution_credits order by credit_id")
+    ledger = Built(dsn, {}).rows(whole)
+    build(dsn, work_dir, step_at(STEPS - 1))
+    assert Built(dsn, {}).rows(whole) == ledger
+    with psycopg.connect(dsn) as connection:
+        connection.execute("drop table marts.fct_attribution_ledger cascade")
+        connection.execute("drop table intermediate.int_conversion_inputs, intermediate.int_touches_ranked cascade")
+    build(dsn, work_dir, step_at(STEPS))
+    after = Built(dsn, {}).rows(f"select {columns} from marts.fct_attribution_credits order by credit_id")
+    assert before == after
+    assert len(before) > 1000
+
+
+# --- edits by hand in the CRM and the shop ----------------------------------------------------------
+
+
+def test_edited_reopened_and_refunded_by_hand(changed_dsn: str, tmp_path: Path) -> None:
+    """A deal's new amount, a reopened deal and a refunded order are credited anew, nothing else is; the old answers stay."""
+    before = Built(changed_dsn, {})
+    won = before.rows(
+        "select conversion_id, source_id, amount from marts.fct_conversions where conversion_type = 'deal_won'"
+        " order by source_id limit 2"
+    )
+    (paid,) = before.rows(
+        "select source_id, amount from marts.fct_conversions where conversion_type = 'order_paid' and amount > 0 limit 1"
+    )
+    edited, reopened = won
+    with psycopg.connect(changed_dsn) as connection:
+        connection.execute(
+            "update raw_bitrix.b_crm_deal set opportunity_account = opportunity_account + 100, currency_id = 'RUB',"
+            f" account_currency_id = 'RUB' where id = {edited['source_id']}"
+        )
+        connection.execute(
+            "update raw_bitrix.b_crm_deal set stage_semantic_id = 'P', stage_id = 'EXECUTING'"
+            f" where id = {reopened['source_id']}"
+        )
+        connection.execute(
+            "update raw_bitrix.b_sale_order_payment set paid = 'N', is_return = 'P'"
+            f" where order_id = {paid['source_id']}"
+        )
+        connection.execute(
+            f"update raw_bitrix.b_sale_order set payed = 'N', sum_paid = 0 where id = {paid['source_id']}"
+        )
+    at = datetime(2026, 11, 2, tzinfo=UTC)
+    build(changed_dsn, tmp_path, at, f"{FROM_CARDS} {LEDGER_MODELS}")
+    changed = Built(changed_dsn, {}).rows(
+        "select distinct conversion_id from marts.fct_attribution_ledger"
+        f" where '{at}' in (valid_from, valid_to)"
+    )
+    assert {row["conversion_id"] for row in changed} == {
+        edited["conversion_id"],
+        f"deal_created:{edited['source_id']}",
+        reopened["conversion_id"],
+        f"order_placed:{paid['source_id']}",
+        f"order_paid:{paid['source_id']}",
+    }
+
+    def worth(conversion: str, day: datetime) -> Decimal | None:
+        (row,) = Built(changed_dsn, {}).rows(
+            f"select sum(amount) as amount from ({AS_OF.format(at=day)}) as answers"
+            f" where conversion_id = '{conversion}' and model = 'w_shape'"
+        )
+        amount: Decimal | None = row["amount"]
+        return amount
+
+    then = at - DAY
+    assert worth(edited["conversion_id"], then) == edited["amount"]
+    assert worth(edited["conversion_id"], at) == edited["amount"] + 100
+    assert (worth(reopened["conversion_id"], then), worth(reopened["conversion_id"], at)) == (reopened["amount"], None)
+    order = f"order_paid:{paid['source_id']}"
+    assert (worth(order, then), worth(order, at)) == (paid["amount"], 0)
