@@ -1,4 +1,4 @@
--- What mart_letter_credits gives the letters is what the credits give them, model by model.
+-- What mart_letter_credits and mart_letter_roi give the letters is what the credits give them, model by model.
 with credits as (
 
     select
@@ -21,13 +21,25 @@ letter_credits as (
     from {{ ref('mart_letter_credits') }}
     group by model
 
+),
+
+returns as (
+
+    select model, sum(revenue) as revenue
+    from {{ ref('mart_letter_roi') }}
+    group by model
+
 )
 
 select credits.*
 from credits
 left join letter_credits
     on credits.model = letter_credits.model
+left join returns
+    on credits.model = returns.model
 where letter_credits.model is null
+    or returns.model is null
     or credits.credit <> letter_credits.credit
     or credits.amount <> letter_credits.amount
     or credits.revenue <> letter_credits.revenue
+    or credits.revenue <> returns.revenue

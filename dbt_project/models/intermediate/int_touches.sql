@@ -12,6 +12,12 @@ opens as (
 
 ),
 
+visits as (
+
+    select * from {{ ref('int_visits') }}
+
+),
+
 letter_campaigns as (
 
     select * from {{ ref('int_letter_campaigns') }}
@@ -45,11 +51,35 @@ letter_campaigns as (
 ),
 {%- endfor %}
 
+-- a visit that a letter brought is that letter's click, which is a touch already
+visited_touches as (
+
+    select
+        'visit:' || visit_id as touch_event_id,
+        cast(null as bigint) as event_number,
+        'visit' as source,
+        cast(null as {{ dbt.type_string() }}) as letter_id,
+        person_id,
+        visited_at as touched_at,
+        'visited' as touch_type,
+        channel,
+        channel || ':' || coalesce(source, '') || '/' || coalesce(campaign, '') as campaign,
+        cast(null as {{ dbt.type_string() }}) as link_tier
+
+    from visits
+    where channel <> 'email'
+        and person_id is not null
+        and {{ 'true' if 'visited' in event_types else 'false' }}
+
+),
+
 touches as (
 
     select * from clicked_touches
     union all
     select * from opened_touches
+    union all
+    select * from visited_touches
 
 )
 

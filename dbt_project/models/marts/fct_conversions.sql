@@ -10,6 +10,13 @@ currencies as (
 
 ),
 
+letter_links as (
+
+    select * from {{ ref('int_letter_link') }}
+    where letter_id is not null
+
+),
+
 base_currency as (
 
     select max(currency) as currency
@@ -33,11 +40,14 @@ final as (
         conversions.refunded_amount,
         conversions.is_revenue,
         conversions.deal_id,
-        cast(null as {{ dbt.type_string() }}) as linked_letter_id,
-        cast(null as {{ dbt.type_string() }}) as link_tier
+        letter_links.letter_id as linked_letter_id,
+        letter_links.tier as link_tier
 
     from conversions
     cross join base_currency
+    left join letter_links
+        on conversions.linked_type = letter_links.entity_type
+            and cast(conversions.linked_id as {{ dbt.type_string() }}) = letter_links.entity_id
 
 )
 
