@@ -25,13 +25,11 @@
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Whether any of `columns` has another value in `one` than in `other`; null is a value. -#}
-{% macro differs(one, other, columns) -%}
+{#- Whether any of `columns` has another value in `one` than in `other`. -#}
+{% macro rows_differ(one, other, columns) -%}
     (
     {%- for column in columns %}
-        {{ one }}.{{ column }} <> {{ other }}.{{ column }}
-        or ({{ one }}.{{ column }} is null and {{ other }}.{{ column }} is not null)
-        or ({{ one }}.{{ column }} is not null and {{ other }}.{{ column }} is null)
+        {{ differs(one ~ '.' ~ column, other ~ '.' ~ column) }}
         {{- ' or' if not loop.last }}
     {%- endfor %}
     )

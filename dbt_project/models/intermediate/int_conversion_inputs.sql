@@ -98,8 +98,7 @@ fingerprinted as (
             'shares_known.fingerprint', "'" ~ settings ~ "'",
         ])) }} as fingerprint,
         person_messages.first_sent_at,
-        person_touches.first_touched_at,
-        false as is_gone
+        person_touches.first_touched_at
 
     from conversions
     cross join shares_known
@@ -110,59 +109,4 @@ fingerprinted as (
 
 ),
 
-{%- if is_incremental() %}
-
-known as (
-
-    select * from {{ this }}
-
-),
-
-changed as (
-
-    select fingerprinted.*
-    from fingerprinted
-    left join known
-        on fingerprinted.conversion_id = known.conversion_id
-    where known.conversion_id is null
-        or known.is_gone
-        or known.fingerprint <> fingerprinted.fingerprint
-
-    union all
-
-    select
-        known.conversion_id,
-        known.fingerprint,
-        known.first_sent_at,
-        known.first_touched_at,
-        true as is_gone
-
-    from known
-    left join fingerprinted
-        on known.conversion_id = fingerprinted.conversion_id
-    where not known.is_gone
-        and fingerprinted.conversion_id is null
-
-),
-
-{%- else %}
-
-changed as (
-
-    select * from fingerprinted
-
-),
-
-{%- endif %}
-
-final as (
-
-    select
-        *,
-        {{ built_at() }} as _built_at
-
-    from changed
-
-)
-
-select * from final
+{{ changed_rows('fingerprinted', 'conversion_id', ['fingerprint', 'first_sent_at', 'first_touched_at']) }}

@@ -247,7 +247,7 @@ opened as (
             and credits.model = open_rows.model
             and credits.touch_index = open_rows.touch_index
     where open_rows.conversion_id is null
-        or {{ differs('open_rows', 'credits', answer) }}
+        or {{ rows_differ('open_rows', 'credits', answer) }}
 
 ),
 
@@ -268,7 +268,7 @@ closed as (
             and open_rows.model = credits.model
             and open_rows.touch_index = credits.touch_index
     where credits.conversion_id is null
-        or (open_rows.valid_from < moments.moment and {{ differs('open_rows', 'credits', answer) }})
+        or (open_rows.valid_from < moments.moment and {{ rows_differ('open_rows', 'credits', answer) }})
 
 ),
 
