@@ -263,9 +263,7 @@ def _of_calls(raw: Raw, find: Find, deal_people: Mapping[int, Node | None]) -> I
         yield Conversion(f"call:{call['id']}", _surest(cards, find, deal_people), at, Decimal(0), lead_at=at)
 
 
-def _surest(
-    cards: Iterable[tuple[str, int]], find: Find, deal_people: Mapping[int, Node | None]
-) -> Node | None:
+def _surest(cards: Iterable[tuple[str, int]], find: Find, deal_people: Mapping[int, Node | None]) -> Node | None:
     ranks = ("contact", "lead", "deal", "company")
     for kind, number in sorted((card for card in cards if card[0] in ranks), key=lambda c: (ranks.index(c[0]), c[1])):
         person = deal_people.get(number) if kind == "deal" else find(kind, number)

@@ -337,7 +337,9 @@ REASONS = """
 def test_increments_equal_a_rebuild(lived: tuple[str, list[list[State]], Path]) -> None:
     """A repeated run changes nothing; a ledger begun now has the open rows of the one that lived through it all."""
     dsn, _, work_dir = lived
-    columns = "credit_id, letter_id, touch_event_id, touched_at, converted_at, touch_count, credit, amount, no_touch_reason"
+    columns = (
+        "credit_id, letter_id, touch_event_id, touched_at, converted_at, touch_count, credit, amount, no_touch_reason"
+    )
     whole = "select md5(string_agg(l::text, '|' order by l::text)) as md5 from marts.fct_attribution_ledger as l"
     before = Built(dsn, {}).rows(f"select {columns} from marts.fct_attribution_credits order by credit_id")
     ledger = Built(dsn, {}).rows(whole)
@@ -356,14 +358,15 @@ def test_increments_equal_a_rebuild(lived: tuple[str, list[list[State]], Path]) 
 
 
 def test_edited_reopened_and_refunded_by_hand(changed_dsn: str, tmp_path: Path) -> None:
-    """A deal's new amount, a reopened deal and a refunded order are credited anew, nothing else is; the old answers stay."""
+    """A new amount, a reopened deal and a refunded order are credited anew, nothing else is; old answers stay."""
     before = Built(changed_dsn, {})
     won = before.rows(
         "select conversion_id, source_id, amount from marts.fct_conversions where conversion_type = 'deal_won'"
         " order by source_id limit 2"
     )
     (paid,) = before.rows(
-        "select source_id, amount from marts.fct_conversions where conversion_type = 'order_paid' and amount > 0 limit 1"
+        "select source_id, amount from marts.fct_conversions"
+        " where conversion_type = 'order_paid' and amount > 0 limit 1"
     )
     edited, reopened = won
     with psycopg.connect(changed_dsn) as connection:
@@ -385,8 +388,7 @@ def test_edited_reopened_and_refunded_by_hand(changed_dsn: str, tmp_path: Path) 
     at = datetime(2026, 11, 2, tzinfo=UTC)
     build(changed_dsn, tmp_path, at, f"{FROM_CARDS} {LEDGER_MODELS}")
     changed = Built(changed_dsn, {}).rows(
-        "select distinct conversion_id from marts.fct_attribution_ledger"
-        f" where '{at}' in (valid_from, valid_to)"
+        f"select distinct conversion_id from marts.fct_attribution_ledger where '{at}' in (valid_from, valid_to)"
     )
     assert {row["conversion_id"] for row in changed} == {
         edited["conversion_id"],
