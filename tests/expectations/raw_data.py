@@ -65,8 +65,11 @@ from generate_series(1, 100) as n;
 SEGMENTS = """
 create schema if not exists marts;
 create schema if not exists segments;
-create table marts.dim_suppression (email text, scope text, state text);
-insert into marts.dim_suppression select 'person' || n || '@example.com', 'everything', 'unsubscribed'
+create table marts.dim_suppression (
+    email text, person_id text, scope text, state text, is_from_other_email boolean
+);
+insert into marts.dim_suppression
+select 'person' || n || '@example.com', n::text, 'everything', 'unsubscribed', n = 1
 from generate_series(1, 10) as n;
 create table segments.seg_lapsed (email text, person_id text, city text);
 insert into segments.seg_lapsed select 'person' || n || '@example.com', n::text, 'Omsk'
@@ -80,7 +83,18 @@ insert into ops.loads
 values
     ('r1', 'raw_bitrix.b_crm_contact', 'modified', 100, 100, 0, 0, 0, 0, '2026-10-31 10:00+00', '2026-10-31 10:00+00'),
     ('r2', 'raw_bitrix.b_crm_contact', 'modified', 1, 0, 1, 0, 0, %(deleted)s,
+     '2026-11-01 10:00+00', '2026-11-01 10:00+00'),
+    ('r2', 'raw_esp.contacts:mailchimp', 'poll', 100, 100, 0, 0, 0, 0,
      '2026-11-01 10:00+00', '2026-11-01 10:00+00');
+"""
+# Sent and opened on every weekday of September and October, Moscow time; nothing on Saturdays and Sundays.
+WEEKDAYS = """
+alter table raw_bitrix.b_sender_posting_read add column date_insert timestamp;
+insert into raw_bitrix.b_sender_posting_read (id, posting_id, recipient_id, date_insert)
+select 1000 + row_number() over (), 1, 1 + row_number() over () % 50, day + interval '23 hours 30 minutes'
+from generate_series(timestamp '2026-09-01', timestamp '2026-10-30', interval '1 day') as day
+cross join generate_series(1, 60)
+where extract(isodow from day) < 6;
 """
 
 
@@ -99,3 +113,9 @@ class RawData:
     def checks(self) -> list[dict[str, Any]]:
         with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
             return connection.execute("select * from ops.quality_checks order by check_id").fetchall()
+
+    def failed_rows(self) -> list[dict[str, Any]]:
+        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
+            return connection.execute(
+                "select * from ops.failed_rows order by suite, expectation, record ->> 'id', record_hash"
+            ).fetchall()

@@ -1,8 +1,9 @@
 """A door: Great Expectations suites that must hold before the next leg may start.
 
-Everything Great Expectations needs lives in memory, except Data Docs (static HTML under `<gx_root>/<door>/`). It
-phones nobody. The connection string is substituted at run time, and results carry counts only, so neither the
-password nor a single address can end in a page, a log or an error.
+Everything Great Expectations needs lives in memory, except Data Docs (static HTML under `<gx_root>/<door>/`) and the
+results of the last runs they show (`<gx_root>/<door>.results/`). It phones nobody. The connection string is
+substituted at run time, and results carry counts only, so neither the password nor a single address can end in a page,
+a log or an error; the rows that failed stay in the warehouse (`failed_rows.py`).
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
 
 from lettertrail.clock import Clock
 from lettertrail.errors import ConfigurationError, QualityGateFailed
-from lettertrail.expectations import raw_bitrix, raw_esp, segments
+from lettertrail.expectations import failed_rows, raw_bitrix, raw_esp, segments
+from lettertrail.expectations.failed_rows import Failure
 from lettertrail.expectations.suite import Suite
 from lettertrail.warehouse.connect import Connection, connect
 
 log = logging.getLogger(__name__)
 
-SuiteMaker = Callable[[Connection, datetime], list[Suite]]
+SuiteMaker = Callable[[Connection, datetime, ZoneInfo], list[Suite]]
 
 DOORS: Mapping[str, SuiteMaker] = {
     "raw_bitrix": raw_bitrix.suites,
@@ -36,6 +39,9 @@ DOORS: Mapping[str, SuiteMaker] = {
 }
 
 COUNTS_ONLY = {"result_format": "SUMMARY", "partial_unexpected_count": 0, "exclude_unexpected_values": True}
+KEPT_RUNS = 10
+"""Runs that Data Docs show; older ones are forgotten. `ops.quality_checks` keeps every verdict."""
+_UTC = ZoneInfo("UTC")
 _DSN_VARIABLE = "LETTERTRAIL_DOOR_WAREHOUSE"
 
 
@@ -55,10 +61,10 @@ class DoorResult:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    suite: str
+    suite: Suite
     evaluated: int
-    failed: tuple[str, ...]
-    warnings: tuple[str, ...]
+    failed: tuple[Failure, ...]
+    warnings: tuple[Failure, ...]
     rows: int | None
 
 
@@ -69,11 +75,12 @@ def check_door(
     gx_root: Path,
     run_id: str,
     clock: Clock,
+    zone: ZoneInfo = _UTC,
     suites: Sequence[Suite] | None = None,
 ) -> DoorResult:
-    """Runs the suites of a door, writes Data Docs and one row per suite to `ops.quality_checks`.
+    """Runs the suites of a door, writes Data Docs, one row per suite to `ops.quality_checks`, and keeps failing rows.
 
-    `suites` replace those of the door's own module.
+    `zone` is the one the site lives in: it says what a day is. `suites` replace those of the door's own module.
 
     Raises:
         QualityGateFailed: naming suites and expectations, never values.
@@ -84,12 +91,12 @@ def check_door(
         raise ConfigurationError(f"there is no door {door!r}; choose from {', '.join(DOORS)}")
     at = clock()
     with connect(warehouse_dsn, purpose=f"door {door}", autocommit=True) as connection:
-        chosen = DOORS[door](connection, at) if suites is None else list(suites)
+        chosen = DOORS[door](connection, at, zone) if suites is None else list(suites)
         docs = gx_root / door
-        verdicts = _validate(door, chosen, warehouse_dsn, docs)
+        verdicts = _validate(door, chosen, warehouse_dsn, docs, at)
         _record(connection, verdicts, run_id, at)
-    failed = [f"{verdict.suite}: {', '.join(verdict.failed)}" for verdict in verdicts if verdict.failed]
-    warnings = tuple(f"{verdict.suite}: {name}" for verdict in verdicts for name in verdict.warnings)
+    failed = [f"{verdict.suite.name}: {', '.join(_names(verdict.failed))}" for verdict in verdicts if verdict.failed]
+    warnings = tuple(f"{verdict.suite.name}: {name}" for verdict in verdicts for name in _names(verdict.warnings))
     evaluated = sum(verdict.evaluated for verdict in verdicts)
     log.info(
         "door %s suites=%s evaluated=%s failed=%s warnings=%s",
@@ -106,17 +113,18 @@ def check_door(
     return DoorResult(door, len(verdicts), evaluated, warnings, docs / "index.html")
 
 
-def _validate(door: str, suites: Sequence[Suite], warehouse_dsn: str, docs: Path) -> list[_Verdict]:
+def _validate(door: str, suites: Sequence[Suite], warehouse_dsn: str, docs: Path, at: datetime) -> list[_Verdict]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines about itself otherwise
     import great_expectations as gx  # noqa: PLC0415
-    from great_expectations.checkpoint.actions import UpdateDataDocsAction  # noqa: PLC0415
+    from great_expectations.core.run_identifier import RunIdentifier  # noqa: PLC0415
+    from great_expectations.data_context.types.resource_identifiers import (  # noqa: PLC0415
+        ExpectationSuiteIdentifier,
+    )
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
-    new_docs = docs.with_name(f"{docs.name}.new")
-    shutil.rmtree(new_docs, ignore_errors=True)
-    new_docs.mkdir(parents=True)
-    context = _context(warehouse_dsn, new_docs)
+    results = docs.with_name(f"{docs.name}.results")
+    context = _context(warehouse_dsn, docs, results)
     datasource = context.data_sources.add_postgres(
         "warehouse",
         connection_string=f"${{{_DSN_VARIABLE}}}",
@@ -129,20 +137,28 @@ def _validate(door: str, suites: Sequence[Suite], warehouse_dsn: str, docs: Path
     )
     definitions = [_definition(gx, context, datasource, suite) for suite in suites]
     checkpoint = context.checkpoints.add(
-        gx.Checkpoint(
-            name=door,
-            validation_definitions=definitions,
-            result_format=COUNTS_ONLY,
-            actions=[UpdateDataDocsAction(name="data_docs")],
-        )
+        gx.Checkpoint(name=door, validation_definitions=definitions, result_format=COUNTS_ONLY)
     )
-    results = checkpoint.run().run_results.values()
-    shutil.rmtree(docs, ignore_errors=True)
-    new_docs.rename(docs)
-    return [_verdict(result) for result in results]
+    run = RunIdentifier(run_name=at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"), run_time=at)
+    found = checkpoint.run(run_id=run).run_results
+    _forget_old_runs(results)
+    # Once for all suites: the action that Great Expectations has for it writes the index anew after each.
+    pages = [ExpectationSuiteIdentifier(name=suite.name) for suite in suites]
+    context.build_data_docs(resource_identifiers=[*found, *pages])
+    by_name = {suite.name: suite for suite in suites}
+    return [_verdict(by_name[result.suite_name], result) for result in found.values()]
 
 
-def _context(warehouse_dsn: str, docs: Path) -> Any:
+def _forget_old_runs(results: Path) -> None:
+    """Leaves the last runs; building Data Docs then drops the pages of the others."""
+    # <suite, one folder per part of its name>/<run name>/<run time>/<batch>.json
+    files = [path for path in results.rglob("*.json") if not path.name.startswith(".")]
+    kept = sorted({path.parent.parent.name for path in files})[-KEPT_RUNS:]
+    for run in {path.parent.parent for path in files if path.parent.parent.name not in kept}:
+        shutil.rmtree(run)
+
+
+def _context(warehouse_dsn: str, docs: Path, results: Path) -> Any:
     import great_expectations as gx  # noqa: PLC0415
     from great_expectations.data_context.types.base import (  # noqa: PLC0415
         DataContextConfig,
@@ -150,29 +166,33 @@ def _context(warehouse_dsn: str, docs: Path) -> Any:
         ProgressBarsConfig,
     )
 
+    stores = InMemoryStoreBackendDefaults()
+    stores.stores[stores.validation_results_store_name]["store_backend"] = _folder(results)
     _, separator, rest = warehouse_dsn.partition("://")
     if not separator:
         raise ConfigurationError("connection `warehouse` is no libpq URI")
     return gx.get_context(
         mode="ephemeral",
         project_config=DataContextConfig(
-            store_backend_defaults=InMemoryStoreBackendDefaults(),
+            store_backend_defaults=stores,
             analytics_enabled=False,
             progress_bars=ProgressBarsConfig(globally=False),
             data_docs_sites={
                 "local": {
                     "class_name": "SiteBuilder",
                     "show_how_to_buttons": False,
-                    "store_backend": {
-                        "class_name": "TupleFilesystemStoreBackend",
-                        "base_directory": str(docs),
-                    },
+                    "store_backend": _folder(docs),
                     "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
                 }
             },
         ),
         runtime_environment={_DSN_VARIABLE: f"postgresql+psycopg://{rest}"},
     )
+
+
+def _folder(path: Path) -> dict[str, str]:
+    path.mkdir(parents=True, exist_ok=True)
+    return {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(path)}
 
 
 def _definition(gx: Any, context: Any, datasource: Any, suite: Suite) -> Any:
@@ -193,9 +213,9 @@ def _definition(gx: Any, context: Any, datasource: Any, suite: Suite) -> Any:
     )
 
 
-def _verdict(result: Any) -> _Verdict:
-    failed: list[str] = []
-    warnings: list[str] = []
+def _verdict(suite: Suite, result: Any) -> _Verdict:
+    failed: list[Failure] = []
+    warnings: list[Failure] = []
     rows: int | None = None
     for each in result.results:
         config = each.expectation_config
@@ -203,8 +223,13 @@ def _verdict(result: Any) -> _Verdict:
         if rows is None:
             rows = details.get("element_count")
         if not each.success:
-            (failed if config.severity == "critical" else warnings).append(_name(config, each.exception_info))
-    return _Verdict(result.suite_name, len(result.results), tuple(failed), tuple(warnings), rows)
+            failure = Failure(_name(config, each.exception_info), config.type, config.kwargs)
+            (failed if config.severity == "critical" else warnings).append(failure)
+    return _Verdict(suite, len(result.results), tuple(failed), tuple(warnings), rows)
+
+
+def _names(failures: Sequence[Failure]) -> list[str]:
+    return [failure.name for failure in failures]
 
 
 def _name(config: Any, exception_info: Mapping[str, Any]) -> str:
@@ -223,19 +248,27 @@ def _raised(exception_info: Mapping[str, Any]) -> bool:
 
 def _record(connection: Connection, verdicts: Sequence[_Verdict], run_id: str, at: datetime) -> None:
     with connection.transaction():
-        connection.cursor().executemany(
-            "insert into ops.quality_checks (run_id, suite, success, evaluated, failed, details, at)"
-            " values (%s, %s, %s, %s, %s, %s, %s)",
-            [
-                (
-                    run_id,
-                    verdict.suite,
-                    not verdict.failed,
-                    verdict.evaluated,
-                    len(verdict.failed),
-                    Jsonb({"rows": verdict.rows, "failed": verdict.failed, "warnings": verdict.warnings}),
-                    at,
-                )
-                for verdict in verdicts
-            ],
-        )
+        check_ids = [_record_one(connection, verdict, run_id, at) for verdict in verdicts]
+    # After the verdicts are safe, and each set of rows by itself: one that cannot be read takes no other with it.
+    for verdict, check_id in zip(verdicts, check_ids, strict=True):
+        failed_rows.keep(connection, verdict.suite, [*verdict.failed, *verdict.warnings], check_id=check_id, at=at)
+    failed_rows.forget(connection, at=at)
+
+
+def _record_one(connection: Connection, verdict: _Verdict, run_id: str, at: datetime) -> int:
+    failed, warnings = _names(verdict.failed), _names(verdict.warnings)
+    row = connection.execute(
+        "insert into ops.quality_checks (run_id, suite, success, evaluated, failed, details, at)"
+        " values (%s, %s, %s, %s, %s, %s, %s) returning check_id",
+        [
+            run_id,
+            verdict.suite.name,
+            not failed,
+            verdict.evaluated,
+            len(failed),
+            Jsonb({"rows": verdict.rows, "failed": failed, "warnings": warnings}),
+            at,
+        ],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

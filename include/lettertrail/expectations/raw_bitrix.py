@@ -7,8 +7,10 @@ one means that the site was updated and that staging would misread it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
+from lettertrail.expectations.rhythm import Stream, rhythm
 from lettertrail.expectations.suite import (
     Suite,
     between,
@@ -20,15 +22,12 @@ from lettertrail.expectations.suite import (
     one_of,
     unique,
 )
+from lettertrail.expectations.volumes import volumes
 from lettertrail.warehouse.connect import Connection
 
 SCHEMA = "raw_bitrix"
 MAX_ORPHAN_SHARE = 0.05
 """Sites delete by hand, so a few orphans are normal; more means that a parent was not copied."""
-MIN_KEPT_SHARE = 0.7
-"""A table that lost over 30 % of its rows within a week was emptied, not tidied."""
-MAX_QUARANTINED_SHARE = 0.01
-VOLUME_WINDOW = timedelta(days=7)
 
 YES_NO = ("Y", "N")
 SEMANTICS = ("P", "S", "F")
@@ -43,6 +42,8 @@ class _Table:
     is_core: bool = False
     order: tuple[str, str] | None = None
     """Two times, the later one first."""
+    usual_order: tuple[str, str] | None = None
+    """The same where imports and people may have written something else: pointed out, not refused."""
 
 
 TABLES = (
@@ -86,15 +87,31 @@ TABLES = (
         words={"is_unsub": YES_NO},
     ),
     _Table("b_main_mail_blacklist", words={"category_id": (0, 1)}),
-    _Table("b_crm_contact", is_core=True),
+    _Table("b_crm_contact", is_core=True, usual_order=("date_modify", "date_create")),
     _Table(
         "b_crm_field_multi",
         is_core=True,
         filled=("entity_id", "element_id"),
         words={"type_id": ("EMAIL", "PHONE", "WEB", "IM", "LINK")},
     ),
-    _Table("b_crm_lead", words={"status_semantic_id": SEMANTICS}),
-    _Table("b_crm_deal", words={"stage_semantic_id": SEMANTICS, "closed": YES_NO}),
+    _Table("b_crm_lead", words={"status_semantic_id": SEMANTICS}, usual_order=("date_modify", "date_create")),
+    _Table(
+        "b_crm_deal",
+        words={"stage_semantic_id": SEMANTICS, "closed": YES_NO},
+        usual_order=("date_modify", "date_create"),
+    ),
+    _Table(
+        "b_sale_order", words={"payed": YES_NO, "canceled": YES_NO}, usual_order=("date_update", "date_insert")
+    ),
+)
+
+STREAMS = (
+    Stream("letters", f"{SCHEMA}.b_sender_posting", "date_send", is_naive=True),
+    Stream("opens", f"{SCHEMA}.b_sender_posting_read", "date_insert", is_naive=True),
+    Stream("clicks", f"{SCHEMA}.b_sender_posting_click", "date_insert", is_naive=True),
+    Stream("leads", f"{SCHEMA}.b_crm_lead", "date_create", is_naive=True),
+    Stream("deals", f"{SCHEMA}.b_crm_deal", "date_create", is_naive=True),
+    Stream("orders", f"{SCHEMA}.b_sale_order", "date_insert", is_naive=True),
 )
 
 # One row: per relation, which share of the rows has no parent. Deleted parents are still there, marked: no orphans.
@@ -112,15 +129,21 @@ ORPHANS = {
 }
 
 
-def suites(connection: Connection, at: datetime) -> list[Suite]:
-    """The suites for the tables that are there; a core table that is not fails `raw_bitrix.tables`."""
+def suites(connection: Connection, at: datetime, zone: ZoneInfo) -> list[Suite]:
+    """The suites for the tables that are there; a core table that is not fails `raw_bitrix.tables`.
+
+    `zone` is the one the site's naive times are in.
+    """
     present = _columns(connection)
     found = [_tables()]
     found += [_table_suite(table, present[table.name]) for table in TABLES if table.name in present]
     if orphans := _orphans(present):
         found.append(orphans)
-    if targets := _loaded_tables(connection):
-        found.append(_volumes(targets, at))
+    if loaded := _loaded_tables(connection):
+        targets = [(table, f"{SCHEMA}.{table}") for table in loaded]
+        found.append(volumes(connection, f"{SCHEMA}.volumes", targets, at))
+    if streams := [stream for stream in STREAMS if stream.moment in present.get(stream.table, ())]:
+        found.append(rhythm(connection, f"{SCHEMA}.rhythm", streams, at, zone))
     return found
 
 
@@ -141,6 +164,7 @@ def _table_suite(table: _Table, present: frozenset[str]) -> Suite:
     words = {column: words for column, words in table.words.items() if column in present}
     key = (table.key,) if table.key else ()
     order = table.order if table.order and present.issuperset(table.order) else None
+    usual = table.usual_order if table.usual_order and present.issuperset(table.usual_order) else None
     return Suite(
         name=f"{SCHEMA}.{table.name}",
         relation=f"{SCHEMA}.{table.name}",
@@ -150,6 +174,7 @@ def _table_suite(table: _Table, present: frozenset[str]) -> Suite:
             *(unique(column) for column in key),
             *(one_of(column, known) for column, known in words.items()),
             *([not_before(*order)] if order else []),
+            *([not_before(*usual, warn_only=True)] if usual else []),
         ),
     )
 
@@ -164,6 +189,7 @@ def _orphans(present: dict[str, frozenset[str]]) -> Suite | None:
     return Suite(
         name=f"{SCHEMA}.relations",
         query=computed_once(f"select {shares}"),
+        rows_behind={name: _orphan_rows(*relation) for name, relation in relations.items()},
         expectations=tuple(between(name, at_most=MAX_ORPHAN_SHARE) for name in relations),
     )
 
@@ -171,48 +197,18 @@ def _orphans(present: dict[str, frozenset[str]]) -> Suite | None:
 def _orphan_share(name: str, child: str, column: str, parent: str) -> str:
     return (
         f"(select count(*) filter (where parent.id is null)::float / nullif(count(*), 0)"  # noqa: S608
-        f" from {SCHEMA}.{child} as child"
-        f" left join {SCHEMA}.{parent} as parent on child.{column} = parent.id"
-        f" where child._deleted_at is null) as {name}"
+        f" from {_with_parents(child, column, parent)}) as {name}"
     )
 
 
-def _volumes(targets: list[str], at: datetime) -> Suite:
-    """Row counts as `ops.loads` tells them: how much of each table is left, and how much could not be stored."""
-    kept = ", ".join(f"max(kept) filter (where target = '{SCHEMA}.{name}') as {name}" for name in targets)
-    since = (at - VOLUME_WINDOW).isoformat()
-    query = f"""
-        select {kept}, max(quarantined_share) as quarantined_share
-        from (
-            select
-                target,
-                (array_agg(rows_after order by load_id desc))[1]::float
-                    / nullif(max(greatest(rows_after, rows_before)) filter (where finished_at >= '{since}'), 0) as kept,
-                (sum(quarantined) filter (where finished_at >= '{since}'))::float
-                    / nullif(sum(read) filter (where finished_at >= '{since}'), 0) as quarantined_share
-            from (
-                select
-                    target,
-                    load_id,
-                    finished_at,
-                    read,
-                    quarantined,
-                    sum(inserted - deleted) over loads_so_far as rows_after,
-                    sum(inserted - deleted) over loads_so_far - (inserted - deleted) as rows_before
-                from ops.loads
-                where target like '{SCHEMA}.%'
-                window loads_so_far as (partition by target order by load_id)
-            ) as loads
-            group by target
-        ) as volumes
-    """  # noqa: S608
-    return Suite(
-        name=f"{SCHEMA}.volumes",
-        query=computed_once(query),
-        expectations=(
-            *(between(name, at_least=MIN_KEPT_SHARE) for name in targets),
-            between("quarantined_share", at_most=MAX_QUARANTINED_SHARE),
-        ),
+def _orphan_rows(child: str, column: str, parent: str) -> str:
+    return f"select child.* from {_with_parents(child, column, parent)} and parent.id is null"  # noqa: S608
+
+
+def _with_parents(child: str, column: str, parent: str) -> str:
+    return (
+        f"{SCHEMA}.{child} as child left join {SCHEMA}.{parent} as parent on child.{column} = parent.id"
+        " where child._deleted_at is null"
     )
 
 

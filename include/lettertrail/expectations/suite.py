@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 Expectation = Any
@@ -21,6 +21,8 @@ class Suite:
     """`<schema>.<table>`: looked at where it lies, in one or two scans."""
     query: str | None = None
     """A select without parameters, for figures only: its whole answer is fetched, and it runs more than once."""
+    rows_behind: Mapping[str, str] = field(default_factory=dict)
+    """By figure of that query, the select of the rows it counts: they are kept when the figure is out of its limits."""
 
 
 def computed_once(query: str) -> str:
@@ -70,10 +72,14 @@ def matches(column: str, regex: str) -> Expectation:
     return _gxe().ExpectColumnValuesToMatchRegex(column=column, regex=regex)
 
 
-def not_before(later: str, earlier: str) -> Expectation:
+def not_before(later: str, earlier: str, *, warn_only: bool = False) -> Expectation:
     """Where both times are known, one is not before the other."""
     return _gxe().ExpectColumnPairValuesAToBeGreaterThanB(
-        column_A=later, column_B=earlier, or_equal=True, ignore_row_if="either_value_is_missing"
+        column_A=later,
+        column_B=earlier,
+        or_equal=True,
+        ignore_row_if="either_value_is_missing",
+        severity="warning" if warn_only else "critical",
     )
 
 

@@ -47,6 +47,9 @@ grant select on ops.migrations, ops.table_status to lettertrail_loader;
 grant select on ops.sync_runs, ops.sync_records to lettertrail_loader;
 grant select, insert on ops.inbox_loads to lettertrail_loader;
 
+-- Both doors keep the rows that failed, and forget them after a while.
+grant select, insert, update, delete on ops.failed_rows to lettertrail_loader, lettertrail_sync;
+
 -- Rate limits count what reads and what writes together.
 grant select, insert, update on ops.rates to lettertrail_loader, lettertrail_sync;
 
