@@ -65,6 +65,7 @@ def test_pages_are_for_those_who_are_logged_in(monkeypatch: pytest.MonkeyPatch, 
     ("path", "is_served"),
     [
         ("report/index.html", True),
+        ("docs/index.html", True),
         ("gx/raw_esp/index.html", True),
         ("report/missing.html", False),
         ("report", False),
@@ -78,7 +79,7 @@ def test_only_pages_are_served(tmp_path: Path, path: str, is_served: bool) -> No
     """The state directory holds passwords beside the pages."""
     from lettertrail.airflow.plugin import page_file  # noqa: PLC0415
 
-    for name in ("report/index.html", "gx/raw_esp/index.html", "demo.json"):
+    for name in ("report/index.html", "docs/index.html", "gx/raw_esp/index.html", "demo.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x", encoding="utf-8")
     (tmp_path / "report" / "link.json").symlink_to(tmp_path / "demo.json")
@@ -88,5 +89,5 @@ def test_only_pages_are_served(tmp_path: Path, path: str, is_served: bool) -> No
 def test_every_link_leads_to_a_page(tmp_path: Path) -> None:
     """Each has a route of its own, below the address the pages are mounted at."""
     views = load_plugin().LetterTrailPlugin.external_views
-    assert len({view["url_route"] for view in views}) == len(views) == 4
+    assert len({view["url_route"] for view in views}) == len(views) == 5
     assert all(view["href"].startswith("/lettertrail/") for view in views)

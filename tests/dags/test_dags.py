@@ -20,6 +20,7 @@ DAG_IDS = {
     "sync_suppressions",
     "sync_segments",
     "publish_report",
+    "publish_docs",
 }
 
 
@@ -75,6 +76,7 @@ def test_the_legs_are_linked_by_assets(dag_bag) -> None:
         ("build_marts", "sync_suppressions"),
         ("sync_suppressions", "sync_segments"),
         ("sync_segments", "publish_report"),
+        ("sync_segments", "publish_docs"),
     ]:
         assert announced_by(dags[earlier]) == scheduled_on(dags[later]) != set()
 

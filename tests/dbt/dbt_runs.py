@@ -50,17 +50,6 @@ def dbt(
     variables: Mapping[str, object] | None = None,
 ) -> DbtRun:
     """Runs a dbt command; never raises for a failed build, the caller looks at the result."""
-    where = urlsplit(dsn)
-    environment = {
-        **os.environ,
-        "LETTERTRAIL_WAREHOUSE_HOST": where.hostname or "",
-        "LETTERTRAIL_WAREHOUSE_PORT": str(where.port or 5432),
-        "LETTERTRAIL_WAREHOUSE_USER": unquote(where.username or ""),
-        "LETTERTRAIL_WAREHOUSE_PASSWORD": unquote(where.password or ""),
-        "LETTERTRAIL_WAREHOUSE_DBNAME": where.path.lstrip("/"),
-        "LETTERTRAIL_DBT_THREADS": THREADS,
-        "DO_NOT_TRACK": "1",
-    }
     target = work_dir / "target"
     finished = subprocess.run(
         [
@@ -75,7 +64,7 @@ def dbt(
         ],
         check=False,
         cwd=work_dir,
-        env=environment,
+        env=dbt_environment(dsn),
         capture_output=True,
         text=True,
     )
@@ -91,6 +80,21 @@ def new_load(connection: psycopg.Connection[Any], target: str = "raw_bitrix.test
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def dbt_environment(dsn: str) -> dict[str, str]:
+    """What the project's profile reads from the environment."""
+    where = urlsplit(dsn)
+    return {
+        **os.environ,
+        "LETTERTRAIL_WAREHOUSE_HOST": where.hostname or "",
+        "LETTERTRAIL_WAREHOUSE_PORT": str(where.port or 5432),
+        "LETTERTRAIL_WAREHOUSE_USER": unquote(where.username or ""),
+        "LETTERTRAIL_WAREHOUSE_PASSWORD": unquote(where.password or ""),
+        "LETTERTRAIL_WAREHOUSE_DBNAME": where.path.lstrip("/"),
+        "LETTERTRAIL_DBT_THREADS": THREADS,
+        "DO_NOT_TRACK": "1",
+    }
 
 
 def copy_project(destination: Path) -> Path:

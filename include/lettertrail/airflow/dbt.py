@@ -1,4 +1,4 @@
-"""dbt through Cosmos: one `dbt build` task per layer, with the warehouse's own Airflow connection.
+"""dbt through Cosmos: one `dbt build` task per layer and one for its docs, with the warehouse's own connection.
 
 One task per layer instead of one per model: a model costs a fraction of a second, an Airflow task several (measured
 in docs/decisions.md). `buildable` leaves a test that spans layers to the last layer it needs.
@@ -11,7 +11,7 @@ from typing import Any
 
 from cosmos import ProfileConfig
 from cosmos.constants import InvocationMode
-from cosmos.operators.local import DbtBuildLocalOperator
+from cosmos.operators.local import DbtBuildLocalOperator, DbtDocsLocalOperator
 from cosmos.profiles import PostgresUserPasswordProfileMapping
 
 from lettertrail.airflow.accounts import WAREHOUSE_DBT
@@ -27,26 +27,37 @@ def build_layer(layer: str, *, callback: Callable[..., None] | None = None) -> D
 
     `callback(project_dir, **kwargs)` runs after success, while Cosmos' copy of the project (with `target/`) exists.
     """
-    settings: dict[str, Any] = {
-        "run_at": "{{ dag_run.run_after.isoformat() }}",
-        "source_timezone": Settings.from_env().source_timezone.key,
-    }
     return DbtBuildLocalOperator(
         task_id=f"build_{layer}",
-        project_dir=str(DBT_PROJECT_DIR),
-        profile_config=ProfileConfig(
+        select=[f"path:models/{layer}", *(["path:seeds"] if layer == FIRST_LAYER else [])],
+        # Unit tests check the SQL, not the data: they run in the test suite, not every hour.
+        dbt_cmd_flags=["--indirect-selection", "buildable", "--exclude-resource-type", "unit_test"],
+        callback=callback,
+        **_project(),
+    )
+
+
+def generate_docs(*, callback: Callable[..., None]) -> DbtDocsLocalOperator:
+    """A task that describes the project and what the warehouse holds of it, as one page: `target/static_index.html`."""
+    return DbtDocsLocalOperator(task_id="generate_docs", dbt_cmd_flags=["--static"], callback=callback, **_project())
+
+
+def _project() -> dict[str, Any]:
+    """What every dbt task needs."""
+    return {
+        "project_dir": str(DBT_PROJECT_DIR),
+        "profile_config": ProfileConfig(
             profile_name="lettertrail",
             target_name="airflow",
             profile_mapping=PostgresUserPasswordProfileMapping(
                 conn_id=WAREHOUSE_DBT, profile_args={"schema": "public", "threads": THREADS}
             ),
         ),
-        select=[f"path:models/{layer}", *(["path:seeds"] if layer == FIRST_LAYER else [])],
-        vars=settings,
-        # Unit tests check the SQL, not the data: they run in the test suite, not every hour.
-        dbt_cmd_flags=["--indirect-selection", "buildable", "--exclude-resource-type", "unit_test"],
-        install_deps=False,
-        invocation_mode=InvocationMode.DBT_RUNNER,
-        emit_datasets=False,
-        callback=callback,
-    )
+        "vars": {
+            "run_at": "{{ dag_run.run_after.isoformat() }}",
+            "source_timezone": Settings.from_env().source_timezone.key,
+        },
+        "install_deps": False,
+        "invocation_mode": InvocationMode.DBT_RUNNER,
+        "emit_datasets": False,
+    }

@@ -1,4 +1,4 @@
-"""What the plugin adds to Airflow's web server: the inbox, and the report and Data Docs for whoever is logged in.
+"""What the plugin adds to Airflow's web server: the inbox, and for whoever is logged in report, dbt docs and Data Docs.
 
 Every process of Airflow loads the plugin, and only the web server serves anything: the apps are made at their first
 request.
@@ -47,6 +47,7 @@ def links() -> list[dict[str, Any]]:
     """Entries of the menu."""
     pages = {
         "Letter report": "report/index.html",
+        "Marts and lineage": "docs/index.html",
         "Quality: site": "gx/raw_bitrix/index.html",
         "Quality: ESPs": "gx/raw_esp/index.html",
         "Quality: segments": "gx/segments/index.html",
@@ -66,7 +67,7 @@ def links() -> list[dict[str, Any]]:
 def page_file(root: Path, path: str) -> Path | None:
     """The file behind a page's path; None for whatever lies elsewhere or is no file."""
     found = (root / path).resolve()
-    is_ours = any(found.is_relative_to((root / name).resolve()) for name in ("report", "gx"))
+    is_ours = any(found.is_relative_to((root / name).resolve()) for name in ("report", "docs", "gx"))
     return found if is_ours and found.is_file() else None
 
 

@@ -201,12 +201,14 @@ def check_door(door: str) -> dict[str, Any]:
     from lettertrail.airflow.connections import warehouse_dsn
     from lettertrail.expectations.door import check_door as check
 
+    settings = Settings.from_env()
     result = check(
         door,
         warehouse_dsn=warehouse_dsn(WAREHOUSE_SYNC if door == "segments" else WAREHOUSE_LOADER),
-        gx_root=Settings.from_env().state_dir / "gx",
+        gx_root=settings.state_dir / "gx",
         run_id=run_label(),
         clock=fixed_clock(run_moment()),
+        zone=settings.source_timezone,
     )
     return {"suites": result.suites, "evaluated": result.evaluated}
 
@@ -276,6 +278,23 @@ def write_report() -> str:
     path = Settings.from_env().state_dir / "report" / "index.html"
     write(warehouse_dsn(WAREHOUSE_SYNC), path, at=run_moment())
     return str(path)
+
+
+def skip_described_project() -> None:
+    """Ends the run when the page already describes this project and is not a day old."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from lettertrail.airflow.dbt_docs import docs_page, is_due
+
+    if not is_due(docs_page(), at=run_moment()):
+        raise AirflowSkipException("nothing changed")
+
+
+def publish_docs(project_dir: str, **_: object) -> None:
+    """Cosmos' callback after the docs are made: puts the page where it is read."""
+    from lettertrail.airflow.dbt_docs import docs_page, publish
+
+    publish(Path(project_dir) / "target" / "static_index.html", docs_page())
 
 
 def _entry(table: str) -> TableEntry:

@@ -102,13 +102,15 @@ def status(layout: Layout) -> int:
 
 
 def _run(api: AirflowApi, dsn: str, layout: Layout, *, truth_file: Path) -> None:
-    run_pipeline(api, describe=lambda run: describe(run, dsn, layout.report))
+    pages = {"publish_report": layout.report, "publish_docs": layout.docs}
+    run_pipeline(api, describe=lambda run: describe(run, dsn, pages))
     truth = compare_with_truth(dsn, truth_file)
     write_report(dsn, layout.report, at=datetime.now(UTC), truth=truth)
     print()
     for name, value in summary(dsn, truth):
         print(f"  {name:<14} {value}".rstrip())
     print(f"\n  report         file://{layout.report}")
+    print(f"  marts          file://{layout.docs}")
     for number, docs in enumerate(sorted(layout.data_docs.glob("*/index.html"))):
         print(f"  {'' if number else 'data docs':<14} file://{docs}")
 

@@ -70,6 +70,10 @@ class Layout:
         return self.root / "report" / "index.html"
 
     @property
+    def docs(self) -> Path:
+        return self.root / "docs" / "index.html"
+
+    @property
     def data_docs(self) -> Path:
         return self.root / "gx"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ CURRENCY = "RUB"  # the sample site's base currency
 _MODELS = {"last_touch": "last touch", "first_touch": "first touch", "linear": "linear", "time_decay": "time decay"}
 
 
-def describe(run: DagRun, dsn: str, report: Path) -> str:
-    """One line about what a run of the pipeline brought."""
+def describe(run: DagRun, dsn: str, pages: Mapping[str, Path]) -> str:
+    """One line about what a run of the pipeline brought; `pages` are those of the DAGs that write one."""
     if run.dag_id.startswith("ingest_"):
         tables, read, inserted, updated, deleted = _row(dsn, _LOADED, run.label)
         return (
@@ -49,7 +50,7 @@ def describe(run: DagRun, dsn: str, report: Path) -> str:
             f"{count(planned)} planned, {count(applied)} applied, {count(already_ok)} already so, "
             f"{count(rejected)} refused, {count(held)} held; {count(calls)} write calls"
         )
-    return str(report)
+    return str(pages[run.dag_id])
 
 
 def summary(dsn: str, truth: TruthComparison) -> list[tuple[str, str]]:
