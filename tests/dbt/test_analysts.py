@@ -96,8 +96,8 @@ def test_no_address_hides_in_other_marts(built: Built) -> None:
 def leaks_addresses(built: Built, table_name: str, column_name: str) -> bool:
     """Whether any value looks like an address or a phone."""
     query = (
-        f'select exists (select from marts.{table_name} where "{column_name}"::text ~ \'{ADDRESS}\''
-        f' or "{column_name}"::text ~ \'{PHONE}\') as leaks'
+        f"select exists (select from marts.{table_name} where \"{column_name}\"::text ~ '{ADDRESS}'"
+        f" or \"{column_name}\"::text ~ '{PHONE}') as leaks"
     )
     return bool(built.rows(query)[0]["leaks"])
 

@@ -96,6 +96,12 @@ from generate_series(timestamp '2026-09-01', timestamp '2026-10-30', interval '1
 cross join generate_series(1, 60)
 where extract(isodow from day) < 6;
 """
+# As many again, on one weekday.
+WEEKDAYS_TWICE = """
+insert into raw_bitrix.b_sender_posting_read (id, posting_id, recipient_id, date_insert)
+select 100000 + id, 1, 1, date_insert
+from (select *, date_insert::date as day from raw_bitrix.b_sender_posting_read where id < 100000) as opens
+where extract(isodow from day) = {weekday}"""
 
 
 class RawData:

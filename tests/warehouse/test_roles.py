@@ -114,3 +114,20 @@ def test_the_loader_can_load(warehouse_dsn: str, site: Site, entry: EntryMaker) 
     site.run("delete from t where id = 1", "alter table t add b int")
     assert load_table(site.source, table, dsn, run_id="run", clock=fixed_clock(NOW)).deleted == 1
     assert check_balance(dsn, run_id="run") == 3
+
+
+def test_failing_rows_are_for_the_doors_only(login: Login) -> None:
+    """They hold personal data: those who run a door keep and forget them, dashboards and dbt never see them."""
+    for role in ("lettertrail_loader", "lettertrail_sync"):
+        with login(role) as connection:
+            check = "insert into ops.quality_checks (run_id, suite, success, evaluated, failed, at)"
+            connection.execute(f"{check} values ('r', 's', false, 1, 1, now())")
+            connection.execute(
+                "insert into ops.failed_rows values ('s', 'e', 'h', '{}', now(), now(), 1)"
+                " on conflict (suite, expectation, record_hash) do update set last_seen_at = excluded.last_seen_at"
+            )
+    for role in ("lettertrail_dbt", "lettertrail_reader", "lettertrail_inbox"):
+        with login(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select record from ops.failed_rows")
+    with login("lettertrail_sync") as connection:
+        assert connection.execute("delete from ops.failed_rows").rowcount == 1

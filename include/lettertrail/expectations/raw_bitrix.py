@@ -100,9 +100,7 @@ TABLES = (
         words={"stage_semantic_id": SEMANTICS, "closed": YES_NO},
         usual_order=("date_modify", "date_create"),
     ),
-    _Table(
-        "b_sale_order", words={"payed": YES_NO, "canceled": YES_NO}, usual_order=("date_update", "date_insert")
-    ),
+    _Table("b_sale_order", words={"payed": YES_NO, "canceled": YES_NO}, usual_order=("date_update", "date_insert")),
 )
 
 STREAMS = (

@@ -84,9 +84,12 @@ def _figures(stream: Stream, at: datetime, zone: ZoneInfo) -> sql.Composed:
             ),
 
             days as (
-                select day::date as day, extract(isodow from day) as weekday, coalesce(counted.row_count, 0) as row_count
-                from generate_series({today}::date - {days}, {today}::date - 1, interval '1 day') as day
-                left join counted on counted.day = day.day::date
+                select
+                    calendar.day::date as day,
+                    extract(isodow from calendar.day) as weekday,
+                    coalesce(counted.row_count, 0) as row_count
+                from generate_series({today}::date - {days}, {today}::date - 1, interval '1 day') as calendar (day)
+                left join counted on counted.day = calendar.day::date
             ),
 
             usual as (

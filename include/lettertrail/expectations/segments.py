@@ -54,9 +54,7 @@ def suites(connection: Connection, at: datetime, zone: ZoneInfo) -> list[Suite]:
     if not published:
         raise ContractError("ops.segments is empty: no segment was published after the dbt build")
     return [
-        suite
-        for name, relation in published
-        for suite in (_rows(name, relation), _figures(connection, name, relation))
+        suite for name, relation in published for suite in (_rows(name, relation), _figures(connection, name, relation))
     ]
 
 
