@@ -90,7 +90,7 @@ def _failing_rows(suite: Suite, failure: Failure) -> sql.Composable | None:
     """A select of the rows that failed; None where no row is to blame (a table that is missing or too small)."""
     if suite.relation is None:
         behind = suite.rows_behind.get(failure.arguments.get("column", ""))
-        return None if behind is None else sql.SQL(behind)  # type: ignore[arg-type]  # written in this package
+        return None if behind is None else sql.SQL(behind)
     if failure.kind not in _CONDITIONS:
         return None
     relation = sql.Identifier(*suite.relation.split("."))

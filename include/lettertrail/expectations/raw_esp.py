@@ -118,7 +118,7 @@ def _limits() -> tuple[Expectation, ...]:
 
 
 def _conditions(faults: Mapping[str, str], latest: sql.Literal) -> dict[str, sql.Composed]:
-    texts = {name: sql.SQL(text) for name, text in faults.items()}  # type: ignore[arg-type]  # those above
+    texts = {name: sql.SQL(text) for name, text in faults.items()}
     return {name: text.format(latest=latest) for name, text in texts.items()}
 
 
@@ -130,7 +130,7 @@ def _shares(faults: Mapping[str, sql.Composed]) -> sql.Composed:
 
 def _select(columns: str, source: sql.Composed, condition: sql.Composed) -> sql.Composed:
     return sql.SQL("select {} from {} and ({})").format(
-        sql.SQL(columns),  # type: ignore[arg-type]  # written above
+        sql.SQL(columns),
         source,
         condition,
     )

@@ -122,7 +122,7 @@ def _figures(stream: Stream, at: datetime, zone: ZoneInfo) -> sql.Composed:
     ).format(
         local=local,
         relation=sql.Identifier(*stream.relation.split(".")),
-        condition=sql.SQL(stream.condition),  # type: ignore[arg-type]  # written in this package
+        condition=sql.SQL(stream.condition),
         moment=moment,
         today=sql.Literal(today.isoformat()),
         days=sql.Literal(7 * WEEKS),
