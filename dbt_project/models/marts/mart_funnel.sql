@@ -4,12 +4,30 @@ with letter_performance as (
 
 ),
 
+visits as (
+
+    select * from {{ ref('int_visits') }}
+    where letter_id is not null
+
+),
+
 credits as (
 
     select * from {{ ref('fct_attribution_credits') }}
     where model = 'last_touch'
         and conversion_type = 'deal_created'
         and letter_id is not null
+
+),
+
+visit_counts as (
+
+    select
+        letter_id,
+        count(*) as visit_count
+
+    from visits
+    group by letter_id
 
 ),
 
@@ -28,9 +46,12 @@ letters as (
 
     select
         letter_performance.*,
+        coalesce(visit_counts.visit_count, 0) as visit_count,
         coalesce(deal_credits.deals_created, 0) as deals_created
 
     from letter_performance
+    left join visit_counts
+        on letter_performance.letter_id = visit_counts.letter_id
     left join deal_credits
         on letter_performance.letter_id = deal_credits.letter_id
 
@@ -41,6 +62,7 @@ letters as (
     ('delivered', 'delivered_count'),
     ('opened', 'opened_human_count'),
     ('clicked', 'clicked_human_count'),
+    ('visits', 'visit_count'),
     ('leads', 'leads_last_touch'),
     ('deals', 'deals_created'),
     ('deals won', 'deals_last_touch'),

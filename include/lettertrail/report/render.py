@@ -67,6 +67,7 @@ FUNNEL_STAGES = {
     "delivered": Stage("Delivered", base="sent", rate="of sent"),
     "opened": Stage("Opened by a person", base="delivered", rate="of delivered"),
     "clicked": Stage("Clicked by a person", base="delivered", rate="of delivered"),
+    "visits": Stage("Visit tied to a letter", base="clicked", rate="of clicked"),
     "leads": Stage("Lead", base="clicked", rate="of clicked"),
     "deals": Stage("Deal", base="leads", rate="of leads"),
     "deals won": Stage("Deal won", base="deals", rate="of deals"),

@@ -1,0 +1,290 @@
+"""Verdicts against the world's truth, the engagement marts against plain Python, increments against a rebuild."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+from tests.dbt.conftest import Built
+from tests.dbt.dbt_runs import dbt, new_load
+from tests.dbt.independent import Mail, mail
+from tests.dbt.independent_engagement import Groups, by_domain, by_quarter, by_segment, letter_segments
+
+from lettertrail.sandbox.world import World, letter_id
+
+COUNTS = (
+    "attempted_count",
+    "sent_count",
+    "delivered_count",
+    "bounced_count",
+    "opened_count",
+    "opened_human_count",
+    "opened_doubtful_count",
+    "opened_machine_count",
+    "clicked_count",
+    "clicked_human_count",
+    "clicked_doubtful_count",
+    "clicked_machine_count",
+    "unsubscribed_count",
+    "complained_count",
+)
+ACTS = """
+    select events.source, events.event_type, events.occurred_at, events.url, events.letter_id, events.verdict,
+        coalesce(mailboxes.email, esp_events.email) as email
+    from marts.fct_email_events as events
+    left join intermediate.int_messages as messages on events.message_id = messages.message_id
+    left join intermediate.int_mailboxes as mailboxes on mailboxes.address_id = messages.address_id
+    left join intermediate.int_esp_events as esp_events on events.event_id = esp_events.event_id
+    where events.event_type in ('opened', 'clicked')
+"""
+KINDS = {"open": "opened", "click": "clicked"}
+INCREMENTAL = (
+    "intermediate.int_mailboxes",
+    "intermediate.int_dispatches",
+    "intermediate.int_esp_events",
+    "intermediate.int_bitrix_messages",
+    "intermediate.int_esp_messages",
+    "intermediate.int_clicks",
+    "intermediate.int_opens",
+    "intermediate.int_domain_bursts",
+    "intermediate.int_bitrix_complaints",
+    "intermediate.int_clicks_judged",
+    "intermediate.int_opens_judged",
+    "intermediate.int_message_outcomes",
+    "intermediate.int_engagement_daily",
+    "marts.fct_email_events",
+)
+TRACKING = ("_built_at", "is_gone", "previous_message_key", "previous_dispatch_key", "previous_message_id")
+SHUFFLED = (
+    "raw_bitrix.b_sender_posting_recipient",
+    "raw_bitrix.b_sender_posting_read",
+    "raw_bitrix.b_sender_posting_click",
+    "raw_bitrix.b_sender_posting_unsub",
+    "raw_bitrix.b_sender_abuse",
+    "raw_bitrix.b_sender_posting",
+    "raw_bitrix.b_sender_mailing_chain",
+    "raw_bitrix.b_crm_field_multi",
+    "raw_esp.events",
+    "raw_esp.campaigns",
+)
+
+
+@pytest.fixture(scope="module")
+def told(built: Built) -> Mail:
+    """The messages, straight from the raw tables."""
+    return mail(built.dsn)
+
+
+@pytest.fixture(scope="module")
+def sent_on(built: Built) -> Mapping[str, date | None]:
+    """The day of every letter, for messages whose own is not known."""
+    return {row["letter_id"]: row["sent_on"] for row in built.rows("select * from intermediate.int_letter_engagement")}
+
+
+def test_verdicts_are_right_about_the_world(built: Built, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Source by source and kind by kind, nine in ten verdicts hold and nine in ten machines and people are found."""
+    truth = _truth(world)
+    cells: Counter[tuple[str, str, str, str]] = Counter()
+    unknown = 0
+    for row in built.rows(ACTS):
+        actors = truth.get((row["event_type"], row["email"], row["letter_id"], row["occurred_at"], row["url"]), [])
+        unknown += not actors
+        if actors:
+            cells[row["source"], row["event_type"], actors.pop(), row["verdict"]] += 1
+    assert unknown < 0.02 * sum(cells.values())
+    lines = []
+    for source, kind in sorted({cell[:2] for cell in cells}):
+        for word in ("machine", "human"):
+            right = cells[source, kind, word, word]
+            called = sum(cells[source, kind, actor, word] for actor in ("machine", "human"))
+            there = sum(cells[source, kind, word, verdict] for verdict in ("machine", "doubtful", "human"))
+            lines.append((source, kind, word, right / called, right / there, there))
+    with capsys.disabled():
+        print("\nsource     kind     verdict  precision  recall  events")  # noqa: T201
+        for source, kind, word, precision, recall, there in lines:
+            print(f"{source:10} {kind:8} {word:8} {precision:9.3f} {recall:7.3f} {there:7}")  # noqa: T201
+    assert len(lines) == 8
+    assert [line for line in lines if line[3] < 0.9 or line[4] < 0.9] == []
+
+
+def test_deliverability_agrees(built: Built, told: Mail) -> None:
+    """mart_deliverability counts what the raw tables say, day by day and domain by domain."""
+    rows = built.rows("select * from marts.mart_deliverability")
+    names = (
+        "attempted_count",
+        "sent_count",
+        "delivered_count",
+        "bounced_count",
+        "unsubscribed_count",
+        "complained_count",
+    )
+    assert len(rows) > 100
+    assert _counts(rows, ("sent_on", "source", "email_domain"), names) == _only(by_domain(told), names)
+
+
+def test_esp_comparison_agrees(built: Built, told: Mail, sent_on: Mapping[str, date | None]) -> None:
+    """mart_esp_comparison counts what the raw tables say, source by source and quarter by quarter."""
+    rows = built.rows("select * from marts.mart_esp_comparison")
+    assert {row["source"] for row in rows} == {"bitrix", "mailchimp"}
+    assert _counts(rows, ("source", "quarter"), COUNTS) == _only(by_quarter(told, sent_on), COUNTS)
+
+
+def test_segment_engagement_agrees(built: Built, told: Mail, sent_on: Mapping[str, date | None]) -> None:
+    """mart_segment_engagement counts what the raw tables say, and divides by what was tracked."""
+    rows = built.rows("select * from marts.mart_segment_engagement")
+    wanted = by_segment(told, sent_on, letter_segments(built.dsn))
+    assert len(wanted) > 5
+    assert _counts(rows, ("segment_key", "quarter"), COUNTS) == _only(wanted, COUNTS)
+    for row in rows:
+        assert row["tracked_count"] <= row["delivered_count"]
+        if row["tracked_count"]:
+            assert abs(float(row["open_rate_human"]) - row["opened_human_count"] / row["tracked_count"]) < 1e-6
+
+
+def test_the_list_never_read_is_counted(built: Built, told: Mail) -> None:
+    """The last month of mart_list_health: of the addresses on the list, those whose person never read a letter."""
+    rows = built.rows(
+        "select mailed_count, never_engaged_count, active from marts.mart_list_health order by month desc limit 1"
+    )
+    assert 0 < rows[0]["never_engaged_count"] < rows[0]["mailed_count"] <= rows[0]["active"]
+    readers = {
+        act.person for act in [*told.opens, *told.clicks] if act.human and act.message is not None and act.person
+    }
+    people = built.rows(
+        "select count(*) as n from intermediate.int_person_engagement where first_engaged_at is not null"
+    )
+    assert people[0]["n"] == len(readers)
+
+
+def test_increments_equal_a_rebuild(changed_dsn: str, tmp_path: Path) -> None:
+    """Rows that go, come back, change and come late, parents after children: what grew is what is built whole."""
+    random = Random(5)
+    with psycopg.connect(changed_dsn) as connection:
+        _toggle(connection, random, share=0.15, gone=True)
+    _run(changed_dsn, tmp_path / "less")
+    before = _contents(changed_dsn)
+    with psycopg.connect(changed_dsn) as connection:
+        _toggle(connection, random, share=0.6, gone=False)
+        _toggle(connection, random, share=0.05, gone=True)
+        _gateway(connection)
+        _move_addresses(connection)
+    _run(changed_dsn, tmp_path / "more")
+    grown = _contents(changed_dsn)
+    rules = Counter(
+        row["verdict_rule"]
+        for row in Built(changed_dsn, {}).rows(
+            "select verdict_rule from marts.fct_email_events where verdict_rule is not null"
+        )
+    )
+    assert rules["domain_burst"] > 0
+    _run(changed_dsn, tmp_path / "whole", "--full-refresh")
+    assert sum(rows != before[table] for table, rows in grown.items()) > 10
+    whole = _contents(changed_dsn)
+    assert [table for table in INCREMENTAL if grown[table] != whole[table]] == []
+
+
+def _truth(world: World) -> dict[tuple[object, ...], list[str]]:
+    """Who really did what, by all that the warehouse knows of it."""
+    sends = world.sends.set_index("send")
+    found: dict[tuple[object, ...], list[str]] = defaultdict(list)
+    for event in world.events[world.events["kind"].isin(KINDS)].itertuples():
+        send = sends.loc[event.send]
+        url = event.url if isinstance(event.url, str) else None
+        key = (KINDS[event.kind], send["email"], letter_id(int(send["letter"])), event.occurred_at.to_pydatetime(), url)
+        found[key].append("human" if event.actor == "human" else "machine")
+    return found
+
+
+def _counts(rows: list[dict[str, Any]], keys: tuple[str, ...], names: tuple[str, ...]) -> Groups:
+    return {tuple(row[key] for key in keys): {name: row[name] for name in names} for row in rows}
+
+
+def _only(groups: Groups, names: tuple[str, ...]) -> Groups:
+    return {group: {name: counts[name] for name in names} for group, counts in groups.items()}
+
+
+def _run(dsn: str, work_dir: Path, *more: str) -> None:
+    work_dir.mkdir()
+    run = dbt(
+        "run", "--select", "+int_engagement_daily", "+fct_email_events", "--exclude", "path:models/staging", *more,
+        dsn=dsn, work_dir=work_dir,
+    )  # fmt: skip
+    assert run.returncode == 0, run.output[-4000:]
+
+
+def _toggle(connection: psycopg.Connection[Any], random: Random, *, share: float, gone: bool) -> None:
+    """Deletes a part of every table's rows or brings a part of the deleted back, each table in its own load."""
+    connection.execute("select setseed(%s)", [random.random()])
+    moment = "'2026-11-01 00:00:00+00'" if gone else "null"
+    for table in random.sample(SHUFFLED, len(SHUFFLED)):
+        load = new_load(connection, table)
+        connection.execute(
+            f"update {table} set _deleted_at = {moment}, _load_id = {load} "
+            f"where (_deleted_at is null) = {gone} and random() < {share}"
+        )
+
+
+def _gateway(connection: psycopg.Connection[Any]) -> None:
+    """Every letter of one dispatch to one domain is clicked within seconds, an hour after it went out."""
+    load = new_load(connection, "raw_bitrix.b_sender_posting_click")
+    connection.execute(
+        f"""
+        with letters as (
+            select messages.recipient_id, split_part(messages.dispatch_key, ':', 2)::int as posting_id,
+                count(*) over crowd as size, count(clicked.message_key) over crowd as clicked,
+                row_number() over (crowd order by messages.recipient_id) as place,
+                min(messages.sent_at) over crowd as first_sent_at, messages.dispatch_key, messages.email_domain
+            from intermediate.int_bitrix_messages as messages
+            left join (select distinct message_key from intermediate.int_clicks) as clicked using (message_key)
+            where is_delivered and letter_id is not null and email_domain not like '%mail%'
+            window crowd as (partition by messages.dispatch_key, messages.email_domain)
+        ),
+        crowd as (
+            select dispatch_key, email_domain from letters
+            where size between 4 and 9 and clicked = 0 order by 1, 2 limit 1
+        )
+        insert into raw_bitrix.b_sender_posting_click
+            (id, posting_id, recipient_id, date_insert, url, _row_hash, _loaded_at, _load_id)
+        select 90000000 + recipient_id, posting_id, recipient_id,
+            (first_sent_at + interval '1 day' + place * interval '1 second') at time zone 'Europe/Moscow',
+            'https://shop.example/gateway', 1, '2026-11-01 00:00:00+00', {load}
+        from letters
+        inner join crowd using (dispatch_key, email_domain)
+        """
+    )
+
+
+def _move_addresses(connection: psycopg.Connection[Any]) -> None:
+    """Addresses get another spelling, owner or domain in place, as an employee may do."""
+    load = new_load(connection, "raw_bitrix.b_sender_contact")
+    connection.execute(
+        f"update raw_bitrix.b_sender_contact set code = 'moved' || id || '@elsewhere.example', _load_id = {load}"
+        " where type_id = 1 and id % 41 = 0"
+    )
+
+
+def _contents(dsn: str) -> dict[str, str]:
+    """A fingerprint of every incremental table without what tells only when it was built."""
+    found = {}
+    with psycopg.connect(dsn) as connection:
+        for table in INCREMENTAL:
+            schema, name = table.split(".")
+            columns = [
+                column
+                for (column,) in connection.execute(
+                    "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
+                    " order by column_name",
+                    [schema, name],
+                )
+            ]
+            standing = " where not is_gone" if "is_gone" in columns else ""
+            row = f"row({', '.join(column for column in columns if column not in TRACKING)})::text"
+            result = connection.execute(f"select md5(string_agg({row}, '|' order by {row})) from {table}{standing}")
+            found[table] = str((result.fetchone() or [""])[0])
+    return found
