@@ -60,7 +60,14 @@ own_opt_outs as (
 
 esp_events as (
 
-    select * from {{ ref('stg_esp__events') }}
+    select event_id, esp, account, email, event_type, bounce_kind, occurred_at
+    from {{ ref('int_esp_events') }}
+    where not is_gone
+
+    union all
+
+    select event_id, esp, account, email, event_type, bounce_kind, occurred_at
+    from {{ ref('stg_esp__deleted_events') }}
 
 ),
 
