@@ -18,9 +18,9 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.rows import dict_row
 from tests.dbt.independent_credits import LOOKBACK, MODELS, Conversion, Touch, conversions, credited
+from tests.dbt.independent_identity import Node, People, email, identify, serialized_integer
 
 ZONE = ZoneInfo("Europe/Moscow")
-SHARED_LIMIT = 3
 MACHINE_OPEN = timedelta(seconds=60)
 HUMAN_CLICK = timedelta(seconds=300)
 SCAN_WINDOW = timedelta(seconds=10)
@@ -36,7 +36,6 @@ SOFT_LIMIT = 3
 VALUE_TYPES = {"MAILING": 1, "HOME": 2}
 
 Row = dict[str, Any]
-Node = tuple[str, object]
 
 
 @dataclass(slots=True)
@@ -122,38 +121,6 @@ class _Raw:
         self._connection.close()
 
 
-class _People:
-    """Union-find over ('contact', id), ('lead', id) and ('email', address)."""
-
-    def __init__(self) -> None:
-        self._parent: dict[Node, Node] = {}
-
-    def find(self, node: Node) -> Node:
-        self._parent.setdefault(node, node)
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
-
-    def join(self, one: Node, other: Node) -> None:
-        self._parent[self.find(one)] = self.find(other)
-
-    def knows(self, node: Node) -> bool:
-        return node in self._parent
-
-    def known(self, kind: str, identifier: object) -> Node | None:
-        """The person of a card or an e-mail, None when nobody is known by it."""
-        node = (kind, identifier)
-        return self.find(node) if identifier and self.knows(node) else None
-
-    def groups(self) -> Iterator[set[str]]:
-        found: dict[Node, set[str]] = defaultdict(set)
-        for node in list(self._parent):
-            if node[0] == "email":
-                found[self.find(node)].add(str(node[1]))
-        yield from found.values()
-
-
 def figures(dsn: str) -> Figures:
     """Everything, from the raw tables of one database."""
     raw = _Raw(dsn)
@@ -167,12 +134,12 @@ def mail(dsn: str) -> Mail:
     """All messages and what was done with them, from the raw tables of one database."""
     raw = _Raw(dsn)
     try:
-        return _mail(raw, _identify(raw))
+        return _mail(raw, identify(raw))
     finally:
         raw.close()
 
 
-def _mail(raw: _Raw, people: _People) -> Mail:
+def _mail(raw: _Raw, people: People) -> Mail:
     letters, letter_of_posting = _letters(raw)
     messages = _messages(raw, people, letters, letter_of_posting)
     clicks, opens = _acts(raw, people, messages, letters, letter_of_posting)
@@ -183,7 +150,7 @@ def _mail(raw: _Raw, people: _People) -> Mail:
 
 def _figures(raw: _Raw) -> Figures:
     result = Figures()
-    people = _identify(raw)
+    people = identify(raw)
     result.people = {frozenset(group) for group in people.groups() if len(group) > 1}
     result.suppressed = _suppressed(raw, people)
     told = _mail(raw, people)
@@ -210,13 +177,6 @@ def _figures(raw: _Raw) -> Figures:
 # --- people ---------------------------------------------------------------------------------------
 
 
-def email(text: str | None) -> str | None:
-    """The address as a key, or None when it cannot be one."""
-    if text is None or not re.search(r".@.", text, re.DOTALL):
-        return None
-    return text.strip(" \t\r\n\u00a0").lower()
-
-
 def utc(naive: datetime | None) -> datetime | None:
     """A site time in UTC."""
     return None if naive is None else naive.replace(tzinfo=ZONE).astimezone(UTC)
@@ -230,55 +190,7 @@ def _addresses(raw: _Raw) -> dict[int, Row]:
 
 
 def _crm_contact(fields: str | None) -> int | None:
-    found = re.search(r's:14:"CRM_CONTACT_ID";(?:i:|s:\d+:")(\d+)', fields or "")
-    return (int(found.group(1)) or None) if found else None
-
-
-def _identify(raw: _Raw) -> _People:
-    addresses = _addresses(raw)
-    contacts = {row["id"] for row in raw.rows("raw_bitrix.b_crm_contact")}
-    held: dict[str, set[int]] = defaultdict(set)
-    lead_emails: dict[int, set[str]] = defaultdict(set)
-    seen: set[str] = {row["email"] for row in addresses.values() if row["email"]}
-    for row in raw.rows("raw_bitrix.b_crm_field_multi"):
-        address = email(row["value"])
-        if row["type_id"] != "EMAIL" or address is None:
-            continue
-        if row["entity_id"] == "CONTACT":
-            seen.add(address)
-            if row["element_id"] in contacts:
-                held[address].add(row["element_id"])
-        elif row["entity_id"] == "LEAD":
-            seen.add(address)
-            lead_emails[row["element_id"]].add(address)
-    for row in raw.rows("raw_bitrix.b_sender_posting_recipient", gone=True):
-        contact = _crm_contact(row["fields"])
-        address = addresses.get(row["contact_id"], {}).get("email")
-        if contact and address:
-            held[address].add(contact)
-        # An old recipient row may be all that is left of a contact.
-    people = _People()
-    for address in seen:
-        people.find(("email", address))
-    for contact in contacts:
-        people.find(("contact", contact))
-    shared = {address for address, owners in held.items() if len(owners) > SHARED_LIMIT}
-    for address, owners in held.items():
-        for contact in owners - (owners if address in shared else set()):
-            people.join(("contact", contact), ("email", address))
-    for row in raw.rows("raw_bitrix.b_crm_lead"):
-        lead: Node = ("lead", row["id"])
-        people.find(lead)
-        if row["contact_id"]:
-            people.join(lead, ("contact", row["contact_id"]))
-        for address in lead_emails[row["id"]]:
-            if address not in shared or not row["contact_id"]:
-                people.join(lead, ("email", address))
-    for table in ("raw_esp.contacts", "raw_esp.events"):
-        for row in raw.rows(table, gone=True):
-            if address := email(row["email"]):
-                people.find(("email", address))
-    return people
+    return serialized_integer(fields, "CRM_CONTACT_ID")
 
 
 # --- letters, messages, events --------------------------------------------------------------------
@@ -305,7 +217,7 @@ def _esp_message(row: Row) -> object:
 
 
 def _messages(
-    raw: _Raw, people: _People, letters: Iterable[str], postings: Mapping[int, tuple[str | None, bool]]
+    raw: _Raw, people: People, letters: Iterable[str], postings: Mapping[int, tuple[str | None, bool]]
 ) -> dict[object, Message]:
     addresses = _addresses(raw)
     known = set(letters)
@@ -344,7 +256,7 @@ def _messages(
 
 def _acts(
     raw: _Raw,
-    people: _People,
+    people: People,
     messages: Mapping[object, Message],
     letters: Iterable[str],
     postings: Mapping[int, tuple[str | None, bool]],
@@ -675,7 +587,7 @@ def dead_mailboxes(raw: _Raw) -> dict[str, datetime]:
     return found
 
 
-def _suppressed(raw: _Raw, people: _People) -> dict[str, str]:
+def _suppressed(raw: _Raw, people: People) -> dict[str, str]:
     consents: dict[str, datetime] = {}
     for row in _addresses(raw).values():
         at = utc(row["date_update"])

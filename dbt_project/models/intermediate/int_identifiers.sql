@@ -1,103 +1,60 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook="{{ drop_unclaimed_identifiers() }}",
+    unlogged=false,
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
 
-with linked as (
+with claimed as (
 
-    select * from {{ ref('int_identifiers_linked') }}
-
-),
-
-contacts as (
-
-    select * from {{ ref('stg_bitrix__contacts') }}
-
-),
-
-leads as (
-
-    select * from {{ ref('stg_bitrix__leads') }}
+    {{ claimed_identifiers() | indent(4) }}
 
 ),
 
-multi_field_emails as (
-
-    select * from {{ ref('stg_bitrix__multi_field_emails') }}
-
-),
-
-addresses as (
-
-    select * from {{ ref('stg_bitrix__addresses') }}
-
-),
-
-abuse_reports as (
-
-    select * from {{ ref('stg_bitrix__abuse_reports') }}
-
-),
-
-blacklisted_emails as (
-
-    select * from {{ ref('stg_bitrix__blacklisted_emails') }}
-
-),
-
-subscribers as (
-
-    select * from {{ ref('stg_esp__contacts') }}
-
-),
-
-esp_events as (
-
-    select * from {{ ref('stg_esp__events') }}
-
-),
-
-identifiers as (
-
-    select kind, identifier from linked
-    union
-    select other_kind, other_identifier from linked
-    union
-    select 'contact', cast(contact_id as text) from contacts
-    union
-    select 'lead', cast(lead_id as text) from leads
-    union
-    select 'email', email from multi_field_emails where entity_type in ('contact', 'lead')
-    union
-    select 'email', email from addresses
-    union
-    select 'email', email from abuse_reports
-    union
-    select 'email', email from blacklisted_emails
-    union
-    select 'email', email from subscribers
-    union
-    select 'email', email from esp_events
-
-),
-
--- numbered so that the smallest number of a person is their first CRM contact, else their first address, else their lead
-numbered as (
+unseen as (
 
     select
-        row_number() over (
-            order by
-                case kind when 'contact' then 1 when 'email' then 2 else 3 end,
-                length(case when kind <> 'email' then identifier end),
-                identifier
-        ) as identifier_number,
+        claimed.kind,
+        claimed.identifier,
+        claimed.identifier_number
+
+    from claimed
+    {%- if is_incremental() %}
+    left join {{ this }} as seen
+        on claimed.identifier_number = seen.identifier_number
+    where seen.identifier_number is null
+    {%- endif %}
+    group by
+        claimed.kind,
+        claimed.identifier,
+        claimed.identifier_number
+
+),
+
+-- what a person is named after, in order of preference: their oldest contact, an address, an account, a lead, a company, a phone
+named as (
+
+    select
+        identifier_number,
         kind,
         identifier,
-        case kind
-            when 'email' then 'email:' || {{ dbt.hash('identifier') }}
+        case when kind not in ('email', 'phone') then cast(identifier as bigint) end as card_id,
+        case
+            when kind in ('email', 'phone') then kind || ':' || {{ dbt.hash('identifier') }}
             else 'bitrix:' || kind || ':' || identifier
-        end as identifier_id
+        end as identifier_id,
+        case kind
+            when 'contact' then 1
+            when 'email' then 2
+            when 'user' then 3
+            when 'lead' then 4
+            when 'company' then 5
+            else 6
+        end as naming_rank
 
-    from identifiers
-    where identifier is not null
+    from unseen
 
 )
 
-select * from numbered
+select * from named

@@ -1,135 +1,279 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key=['identifier_number', 'other_identifier_number'],
+    unlogged=false,
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
 
-with multi_field_emails as (
+{#
+    Over numbers throughout, because there are millions. Held against what is stored, so that only links that came or went are
+    written; one that went stays with `is_linked` false, which tells int_identifiers_joined whom to look at again.
+#}
+with claims as (
 
-    select * from {{ ref('stg_bitrix__multi_field_emails') }}
+    select
+        kind,
+        identifier_number,
+        other_kind,
+        other_identifier_number
 
-),
-
-recipients as (
-
-    select * from {{ ref('stg_bitrix__recipients') }}
+    from {{ ref('int_identity_claims_standing') }}
+    where other_identifier_number is not null
 
 ),
 
 addresses as (
 
-    select * from {{ ref('stg_bitrix__addresses') }}
+    select * from claims
+    where kind = 'address'
 
 ),
 
-contacts as (
+recycled_cards as (
 
-    select * from {{ ref('stg_bitrix__contacts') }}
-
-),
-
-leads as (
-
-    select * from {{ ref('stg_bitrix__leads') }}
+    select * from claims
+    where kind = 'recycled'
+        and other_kind in ('contact', 'lead', 'company')
 
 ),
 
--- a letter was sent to this address as that contact's: ties an old address to the contact who has since changed it
-recipient_contacts as (
-
-    select distinct
-        address_id,
-        crm_contact_id as contact_id
-
-    from recipients
-    where crm_contact_id is not null
-
-),
-
-contact_emails as (
+-- a card to an e-mail or phone, or to another card
+held as (
 
     select
-        multi_field_emails.entity_id as contact_id,
-        multi_field_emails.email
+        kind,
+        identifier_number,
+        other_kind,
+        other_identifier_number
 
-    from multi_field_emails
-    inner join contacts
-        on multi_field_emails.entity_id = contacts.contact_id
-    where multi_field_emails.entity_type = 'contact'
-        and multi_field_emails.email is not null
+    from claims
+    where kind in ('contact', 'lead', 'company', 'user')
+        and other_kind <> 'address'
 
     union
 
     select
-        recipient_contacts.contact_id,
-        addresses.email
+        claims.kind,
+        claims.identifier_number,
+        addresses.other_kind,
+        addresses.other_identifier_number
 
-    from recipient_contacts
+    from claims
     inner join addresses
-        on recipient_contacts.address_id = addresses.address_id
-    where addresses.email is not null
+        on claims.other_identifier_number = addresses.identifier_number
+    where claims.other_kind = 'address'
+
+    union
+
+    select
+        recycled_cards.other_kind,
+        recycled_cards.other_identifier_number,
+        claims.other_kind,
+        claims.other_identifier_number
+
+    from claims
+    inner join recycled_cards
+        on claims.identifier_number = recycled_cards.identifier_number
+    where claims.kind = 'recycled'
+        and claims.other_kind in ('email', 'phone')
 
 ),
 
-shared_emails as (
+card_links as (
 
-    select email
-    from contact_emails
-    group by email
-    having count(*) > {{ var('shared_identifier_limit') }}
+    select * from held
+    where other_kind in ('contact', 'lead', 'company', 'user')
+        and identifier_number <> other_identifier_number
 
 ),
 
-lead_emails as (
+owned as (
 
-    select distinct
-        leads.lead_id,
-        leads.contact_id,
-        multi_field_emails.email
+    select
+        other_identifier_number as identifier_number,
+        other_kind as kind,
+        kind as card_type,
+        identifier_number as card_number
 
-    from leads
-    inner join multi_field_emails
-        on leads.lead_id = multi_field_emails.entity_id
-            and multi_field_emails.entity_type = 'lead'
-    where multi_field_emails.email is not null
+    from held
+    where other_kind in ('email', 'phone')
+
+),
+
+lead_contacts as (
+
+    select
+        identifier_number as lead_number,
+        other_identifier_number as contact_number
+
+    from card_links
+    where kind = 'lead'
+        and other_kind = 'contact'
+
+),
+
+lead_identifiers as (
+
+    select
+        card_number as lead_number,
+        min(identifier_number) as first_number,
+        max(identifier_number) as last_number
+
+    from owned
+    where card_type = 'lead'
+    group by card_number
+
+),
+
+-- a lead speaks for its contact, and a lead of nobody for whoever has its other identifier: one person may leave many leads
+spoken_for as (
+
+    select
+        identifier_number,
+        card_type,
+        card_number as speaker_number
+
+    from owned
+    where card_type <> 'lead'
+
+    union
+
+    select
+        owned.identifier_number,
+        case when lead_contacts.contact_number is null then 'lead' else 'contact' end as card_type,
+        coalesce(
+            lead_contacts.contact_number,
+            nullif(lead_identifiers.first_number, owned.identifier_number),
+            nullif(lead_identifiers.last_number, owned.identifier_number)
+        ) as speaker_number
+
+    from owned
+    inner join lead_identifiers
+        on owned.card_number = lead_identifiers.lead_number
+    left join lead_contacts
+        on owned.card_number = lead_contacts.lead_number
+    where owned.card_type = 'lead'
+
+),
+
+counted as (
+
+    select
+        identifier_number,
+        sum(case when card_type = 'contact' then 1 else 0 end) as contact_count,
+        sum(case when card_type = 'lead' then 1 else 0 end) as lead_count,
+        sum(case when card_type = 'user' then 1 else 0 end) as user_count,
+        sum(case when card_type = 'company' then 1 else 0 end) as company_count
+
+    from spoken_for
+    where speaker_number is not null
+    group by identifier_number
+
+),
+
+-- what stands on a company's card is the company's: with two people of it, it is no sign that they are one
+shared as (
+
+    select identifier_number
+    from counted
+    where company_count > {{ var('shared_identifier_limit') }}
+        or greatest(contact_count, lead_count, user_count)
+            > case when company_count > 0 then 1 else {{ var('shared_identifier_limit') }} end
+
+),
+
+own as (
+
+    select owned.*
+    from owned
+    left join shared
+        on owned.identifier_number = shared.identifier_number
+    where shared.identifier_number is null
+
+),
+
+-- a lead that has nothing else goes to the shared mailbox it came from
+last_resorts as (
+
+    select
+        owned.card_number,
+        min(owned.identifier_number) as identifier_number
+
+    from owned
+    left join own
+        on owned.card_number = own.card_number
+    left join lead_contacts
+        on owned.card_number = lead_contacts.lead_number
+    where owned.card_type = 'lead'
+        and owned.kind = 'email'
+        and own.card_number is null
+        and lead_contacts.lead_number is null
+    group by owned.card_number
 
 ),
 
 links as (
 
     select
-        'contact' as kind,
-        cast(contact_emails.contact_id as text) as identifier,
-        'email' as other_kind,
-        contact_emails.email as other_identifier
-
-    from contact_emails
-    left join shared_emails
-        on contact_emails.email = shared_emails.email
-    where shared_emails.email is null
+        card_number as identifier_number,
+        identifier_number as other_identifier_number
+    from own
 
     union all
 
     select
-        'lead' as kind,
-        cast(lead_id as text) as identifier,
-        'contact' as other_kind,
-        cast(contact_id as text) as other_identifier
-
-    from leads
-    where contact_id is not null
+        identifier_number,
+        other_identifier_number
+    from card_links
 
     union all
 
-    -- a shared mailbox must not join contacts through their leads either; a lead that has nothing else goes to the mailbox
     select
-        'lead' as kind,
-        cast(lead_emails.lead_id as text) as identifier,
-        'email' as other_kind,
-        lead_emails.email as other_identifier
-
-    from lead_emails
-    left join shared_emails
-        on lead_emails.email = shared_emails.email
-    where shared_emails.email is null
-        or lead_emails.contact_id is null
+        card_number,
+        identifier_number
+    from last_resorts
 
 )
 
-select * from links
+{%- if is_incremental() %},
+
+stored as (
+
+    select * from {{ this }}
+
+),
+
+changed as (
+
+    select
+        coalesce(links.identifier_number, stored.identifier_number) as identifier_number,
+        coalesce(links.other_identifier_number, stored.other_identifier_number) as other_identifier_number,
+        links.identifier_number is not null as is_linked
+
+    from links
+    full outer join stored
+        on links.identifier_number = stored.identifier_number
+            and links.other_identifier_number = stored.other_identifier_number
+    where (links.identifier_number is not null) <> coalesce(stored.is_linked, false)
+
+)
+{%- else %},
+
+changed as (
+
+    select
+        identifier_number,
+        other_identifier_number,
+        true as is_linked
+
+    from links
+
+)
+{%- endif %}
+
+select
+    *,
+    {{ built_at() }} as _built_at
+
+from changed

@@ -1,13 +1,20 @@
-{{ config(
-    materialized='table',
-    indexes=[{'columns': ['card_id', 'card_type'], 'unique': true}],
-    post_hook="{{ refresh_statistics(this) }}"
-) }}
+with identifiers as (
 
-select
-    kind as card_type,
-    cast(identifier as bigint) as card_id,
-    person_id
+    select * from {{ ref('int_identifiers_joined') }}
 
-from {{ ref('int_identifiers_joined') }}
-where kind in ('contact', 'lead')
+),
+
+cards as (
+
+    select
+        kind as card_type,
+        card_id,
+        person_id,
+        _built_at
+
+    from identifiers
+    where kind in ('contact', 'lead', 'company', 'user')
+
+)
+
+select * from cards

@@ -1,12 +1,19 @@
-{{ config(
-    materialized='table',
-    indexes=[{'columns': ['email'], 'unique': true}],
-    post_hook="{{ refresh_statistics(this) }}"
-) }}
+with identifiers as (
 
-select
-    identifier as email,
-    person_id
+    select * from {{ ref('int_identifiers_joined') }}
 
-from {{ ref('int_identifiers_joined') }}
-where kind = 'email'
+),
+
+emails as (
+
+    select
+        identifier as email,
+        person_id,
+        _built_at
+
+    from identifiers
+    where kind = 'email'
+
+)
+
+select * from emails

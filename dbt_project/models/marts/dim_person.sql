@@ -10,6 +10,12 @@ people_emails as (
 
 ),
 
+people_phones as (
+
+    select * from {{ ref('int_people_phones') }}
+
+),
+
 people_crm_cards as (
 
     select * from {{ ref('int_people_crm_cards') }}
@@ -25,6 +31,12 @@ contacts as (
 leads as (
 
     select * from {{ ref('stg_bitrix__leads') }}
+
+),
+
+users as (
+
+    select * from {{ ref('stg_bitrix__users') }}
 
 ),
 
@@ -45,6 +57,12 @@ subscribers as (
 contact_emails as (
 
     select * from {{ ref('int_contact_emails_ranked') }}
+
+),
+
+multi_field_phones as (
+
+    select * from {{ ref('stg_bitrix__multi_field_phones') }}
 
 ),
 
@@ -69,6 +87,7 @@ contacts_ranked as (
         contacts.contact_id,
         contacts.first_name,
         contacts.last_name,
+        contacts.birth_date,
         row_number() over (
             partition by people_crm_cards.person_id
             order by contacts.contact_id
@@ -78,6 +97,29 @@ contacts_ranked as (
     inner join contacts
         on people_crm_cards.card_id = contacts.contact_id
     where people_crm_cards.card_type = 'contact'
+
+),
+
+-- accounts that still exist, those in use first
+users_ranked as (
+
+    select
+        people_crm_cards.person_id,
+        users.user_id,
+        users.first_name,
+        users.last_name,
+        users.birth_date,
+        row_number() over (
+            partition by people_crm_cards.person_id
+            order by
+                users.is_active desc,
+                users.user_id
+        ) as user_rank
+
+    from people_crm_cards
+    inner join users
+        on people_crm_cards.card_id = users.user_id
+    where people_crm_cards.card_type = 'user'
 
 ),
 
@@ -95,6 +137,14 @@ card_emails as (
         on contact_emails.email = people_emails.email
             and contacts_ranked.person_id = people_emails.person_id
     group by people_emails.email
+
+),
+
+subscribed as (
+
+    select distinct email
+    from subscribers
+    where status = 'subscribed'
 
 ),
 
@@ -119,10 +169,48 @@ emails_ranked as (
     from people_emails
     left join card_emails
         on people_emails.email = card_emails.email
-    left join (
-        select distinct email from subscribers where status = 'subscribed'
-    ) as subscribed
+    left join subscribed
         on people_emails.email = subscribed.email
+
+),
+
+-- the oldest card's first, a mobile before others, as the sender module picks one (bitrix.md 2.4)
+card_phones as (
+
+    select
+        people_phones.phone,
+        min(contacts_ranked.contact_rank) as contact_rank,
+        min(case multi_field_phones.value_type when 'MAILING' then 1 when 'MOBILE' then 2 else 3 end) as type_rank,
+        min(multi_field_phones.multi_field_id) as multi_field_id
+
+    from contacts_ranked
+    inner join multi_field_phones
+        on contacts_ranked.contact_id = multi_field_phones.entity_id
+            and multi_field_phones.entity_type = 'contact'
+    inner join people_phones
+        on multi_field_phones.phone = people_phones.phone
+            and contacts_ranked.person_id = people_phones.person_id
+    group by people_phones.phone
+
+),
+
+phones_ranked as (
+
+    select
+        people_phones.person_id,
+        people_phones.phone,
+        row_number() over (
+            partition by people_phones.person_id
+            order by
+                coalesce(card_phones.contact_rank, 1000000),
+                card_phones.type_rank,
+                card_phones.multi_field_id,
+                people_phones.phone
+        ) as phone_rank
+
+    from people_phones
+    left join card_phones
+        on people_phones.phone = card_phones.phone
 
 ),
 
@@ -141,6 +229,14 @@ sightings as (
     inner join leads
         on people_crm_cards.card_id = leads.lead_id
     where people_crm_cards.card_type = 'lead'
+
+    union all
+
+    select people_crm_cards.person_id, users.created_at
+    from people_crm_cards
+    inner join users
+        on people_crm_cards.card_id = users.user_id
+    where people_crm_cards.card_type = 'user'
 
     union all
 
@@ -191,9 +287,12 @@ final as (
     select
         people.person_id,
         emails_ranked.email as primary_email,
+        phones_ranked.phone as primary_phone,
         cast(contacts_ranked.contact_id as bigint) as bitrix_contact_id,
-        contacts_ranked.first_name,
-        contacts_ranked.last_name,
+        cast(users_ranked.user_id as bigint) as bitrix_user_id,
+        coalesce(contacts_ranked.first_name, users_ranked.first_name) as first_name,
+        coalesce(contacts_ranked.last_name, users_ranked.last_name) as last_name,
+        cast(coalesce(contacts_ranked.birth_date, users_ranked.birth_date) as date) as birth_date,
         coalesce(
             least(first_sightings.first_seen_at, engagement.first_event_at),
             first_sightings.first_seen_at,
@@ -209,9 +308,15 @@ final as (
     left join contacts_ranked
         on people.person_id = contacts_ranked.person_id
             and contacts_ranked.contact_rank = 1
+    left join users_ranked
+        on people.person_id = users_ranked.person_id
+            and users_ranked.user_rank = 1
     left join emails_ranked
         on people.person_id = emails_ranked.person_id
             and emails_ranked.email_rank = 1
+    left join phones_ranked
+        on people.person_id = phones_ranked.person_id
+            and phones_ranked.phone_rank = 1
     left join first_sightings
         on people.person_id = first_sightings.person_id
     left join engagement

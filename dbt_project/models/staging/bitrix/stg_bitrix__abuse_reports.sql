@@ -10,6 +10,7 @@ renamed as (
         -- ids
         id as abuse_report_id,
         nullif(contact_id, 0) as address_id,
+        _load_id,
 
         -- text
         {{ normalize_email('contact_code') }} as email,

@@ -9,9 +9,18 @@ renamed as (
     select
         -- ids
         id as address_id,
+        nullif(user_id, 0) as user_id,
+        case when type_id in (4, 5, 10) then {{ text_to_integer('code') }} end as crm_card_id,
+        _load_id,
 
         -- text
         case when type_id = 1 then {{ normalize_email('code') }} end as email,
+        case when type_id = 2 then {{ normalize_phone('code') }} end as phone,
+        case type_id
+            when 4 then 'company'
+            when 5 then 'contact'
+            when 10 then 'lead'
+        end as crm_card_type,
         nullif({{ decode_emoji('name') }}, '') as name,
         case
             when type_id = 1 then 'email'

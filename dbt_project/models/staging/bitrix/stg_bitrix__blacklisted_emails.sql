@@ -9,6 +9,7 @@ renamed as (
     select
         -- ids
         id as blacklist_id,
+        _load_id,
 
         -- text
         {{ normalize_email('code') }} as email,

@@ -12,6 +12,12 @@ renamed as (
         posting_id,
         nullif(contact_id, 0) as address_id,
         {{ php_serialized_integer('fields', 'CRM_CONTACT_ID') }} as crm_contact_id,
+        case
+            when fields like '%"CRM_ENTITY_TYPE_ID";i:1;%' or fields like '%"CRM_ENTITY_TYPE_ID";s:1:"1";%'
+                then {{ php_serialized_integer('fields', 'CRM_ENTITY_ID') }}
+        end as crm_lead_id,
+        nullif(user_id, 0) as user_id,
+        _load_id,
 
         -- text
         case status

@@ -13,6 +13,7 @@ renamed as (
         account,
         external_id,
         list_id,
+        _load_id,
 
         -- text
         {{ normalize_email('email') }} as email,
