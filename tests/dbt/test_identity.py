@@ -73,7 +73,7 @@ def test_everybody_agrees(built: Built) -> None:
     assert people == identify(Raw(built.dsn)).components()
     kinds = {kind for person in people for kind, _ in person}
     assert kinds == {"contact", "lead", "company", "user", "email", "phone"}
-    assert sum(len(person) > 5 for person in people) > 20
+    assert sum(len(person) > 3 for person in people) > 20
 
 
 def test_people_are_the_worlds_people(built: Built, world: World) -> None:
