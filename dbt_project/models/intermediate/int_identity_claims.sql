@@ -72,7 +72,7 @@ subscribers as (
 
 event_addresses as (
 
-    select distinct email from {{ ref('stg_esp__event_addresses') }}
+    select distinct email from {{ ref('stg_esp__event_arrivals') }}
     where email is not null
         and {{ only_new_loads(since) }}
 

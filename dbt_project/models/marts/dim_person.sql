@@ -66,9 +66,9 @@ multi_field_phones as (
 
 ),
 
-email_events as (
+engagement as (
 
-    select * from {{ ref('fct_email_events') }}
+    select * from {{ ref('int_person_engagement') }}
 
 ),
 
@@ -261,23 +261,6 @@ first_sightings as (
         min(seen_at) as first_seen_at
 
     from sightings
-    group by person_id
-
-),
-
-engagement as (
-
-    select
-        person_id,
-        min(occurred_at) as first_event_at,
-        min(case when event_type = 'sent' then occurred_at end) as first_sent_at,
-        max(case when event_type = 'sent' then occurred_at end) as last_sent_at,
-        sum(case when event_type = 'sent' then 1 else 0 end) as sent_count,
-        max(case when event_type = 'opened' and not is_machine then occurred_at end) as last_opened_at,
-        max(case when event_type = 'clicked' and not is_machine then occurred_at end) as last_clicked_at
-
-    from email_events
-    where person_id is not null
     group by person_id
 
 ),

@@ -17,7 +17,6 @@ renamed as (
                 then {{ php_serialized_integer('fields', 'CRM_ENTITY_ID') }}
         end as crm_lead_id,
         nullif(user_id, 0) as user_id,
-        _load_id,
 
         -- text
         case status
