@@ -83,7 +83,7 @@ def test_every_mart_is_described_and_under_contract(built: Built) -> None:
     """Each mart says its grain, and each of its columns its meaning and type."""
     nodes = built.layers["marts"].manifest["nodes"].values()
     marts = [node for node in nodes if node["resource_type"] == "model" and node["schema"] == "marts"]
-    assert len(marts) >= 17
+    assert len(marts) >= 24
     for mart in marts:
         assert mart["description"].startswith("One row per"), mart["name"]
         assert mart["config"]["contract"]["enforced"], mart["name"]
