@@ -83,7 +83,8 @@ def _plan(world: World, work: Path) -> tuple[dict[str, str], dict[str, str]]:
             table = relation.split(".")[2].strip('"')
             text = text.replace(relation, f"{SCHEMA}.{table}")
             if table not in CHAIN:
-                inputs[table] = relation
+                # Compiled for another database.
+                inputs[table] = relation.partition(".")[2]
         steps[name] = text
     return steps, inputs
 
