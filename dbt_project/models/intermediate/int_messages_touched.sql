@@ -139,6 +139,8 @@ esp_events_touched as (
 
 touched as (
 
+    {%- if since %}
+
     select
         'bitrix:' || recipient_id as message_key,
         'bitrix:' || posting_id as dispatch_key,
@@ -178,13 +180,11 @@ touched as (
     from esp_events_touched
     where previous_message_key is not null
 
-    {%- if not since %}
-
-    union
+    {%- else %}
 
     -- so that the next build knows since when; what is built whole needs no changes
     select
-        '' as message_key,
+        cast('' as {{ dbt.type_string() }}) as message_key,
         cast(null as {{ dbt.type_string() }}) as dispatch_key,
         cast(null as bigint) as recipient_id
     {%- endif %}
