@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
+import pytest
+from dbt.cli.main import dbtRunner
 
 from lettertrail.settings import DBT_PROJECT_DIR
 
@@ -102,3 +104,32 @@ def copy_project(destination: Path) -> Path:
     return Path(
         shutil.copytree(DBT_PROJECT_DIR, destination, ignore=shutil.ignore_patterns("target", "logs", ".user.yml"))
     )
+
+
+class RepeatedDbt:
+    """Runs models of one warehouse again and again in this process: the project is read once, not at every run."""
+
+    def __init__(self, dsn: str, work_dir: Path) -> None:
+        self.dsn = dsn
+        self._options = [
+            f"--project-dir={DBT_PROJECT_DIR}",
+            f"--profiles-dir={DBT_PROJECT_DIR}",
+            f"--target-path={work_dir}",
+            f"--log-path={work_dir}",
+        ]
+        self._manifest: Any = None
+
+    def run(self, *models: str, run_at: str) -> None:
+        """One run of the models; an AssertionError tells what failed."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in dbt_environment(self.dsn).items():
+                patch.setenv(name, value)
+            variables = json.dumps({"run_at": run_at})
+            if self._manifest is None:
+                self._manifest = self._invoke("parse", "--vars", variables)
+            self._invoke("run", "--select", *models, "--vars", variables)
+
+    def _invoke(self, *arguments: str) -> Any:
+        done = dbtRunner(manifest=self._manifest).invoke(["--quiet", *arguments, *self._options])
+        assert done.success, done.exception or [(each.node.name, each.message) for each in done.result]
+        return done.result

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import RepeatedDbt
 from tests.dbt.independent import figures
 from tests.dbt.independent_credits import LOOKBACK, MODELS, ROUNDED, Conversion, Touch, credited
 
@@ -22,6 +22,23 @@ from lettertrail.warehouse.embedded import EmbeddedPostgres
 
 LEDGER_MODELS = "int_conversion_inputs int_touches_ranked fct_attribution_ledger fct_attribution_credits"
 FROM_CARDS = "int_deals int_orders int_conversions fct_conversions"
+WON = """
+    select source_id, amount from marts.fct_conversions
+    where conversion_type = 'deal_won'
+    order by source_id limit 2
+"""
+PAID = """
+    select source_id, amount from marts.fct_conversions
+    where conversion_type = 'order_paid' and amount > 0
+    order by source_id limit 1
+"""
+EDITS = (
+    "update raw_bitrix.b_crm_deal set opportunity_account = opportunity_account + 100 where id = {deal}",
+    "update raw_bitrix.b_crm_deal set stage_semantic_id = 'P', stage_id = 'EXECUTING' where id = {reopened}",
+    "update raw_bitrix.b_sale_order_payment set paid = 'N', is_return = 'P' where order_id = {order}",
+    "update raw_bitrix.b_sale_order set payed = 'N', sum_paid = 0 where id = {order}",
+)
+EDITED_AT = datetime(2026, 11, 2, tzinfo=UTC)
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 SHUFFLES = 6
@@ -226,12 +243,6 @@ def step_at(step: int) -> datetime:
     return T0 + step * DAY
 
 
-def build(dsn: str, work_dir: Path, at: datetime, models: str = LEDGER_MODELS) -> None:
-    """One increment of the ledger."""
-    run = dbt("run", "--select", *models.split(), dsn=dsn, work_dir=work_dir, variables={"run_at": at.isoformat()})
-    assert run.returncode == 0, run.output[-4000:]
-
-
 def assert_answer(rows: Sequence[dict[str, object]], states: Sequence[State], when: object) -> None:
     """The rows are the credits of the states, row by row."""
     wanted = {key: credit for state in states for key, credit in state.credits().items()}
@@ -251,17 +262,75 @@ AS_OF = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A copy of the warehouse after edits by hand, with the things edited as they were before."""
+
+    repeated: RepeatedDbt
+    deal: dict[str, Any]
+    reopened: dict[str, Any]
+    order: dict[str, Any]
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """All rows of a query."""
+        return Built(self.repeated.dsn, {}).rows(query)
+
+
 @pytest.fixture(scope="module")
-def lived(
-    built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, list[list[State]], Path]]:
-    """A warehouse whose ledger has lived through all steps of all histories, one increment each."""
+def edited(built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
+    """A deal with another amount, a deal taken back to work and an order given back, and one run after that."""
     name = "dbt_ledger_world"
     with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
         admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
     dsn = postgres.dsn(name)
-    work_dir = tmp_path_factory.mktemp("ledger")
+    deal, reopened = Built(dsn, {}).rows(WON)
+    (order,) = Built(dsn, {}).rows(PAID)
     with psycopg.connect(dsn) as connection:
+        for statement in EDITS:
+            connection.execute(
+                statement.format(deal=deal["source_id"], reopened=reopened["source_id"], order=order["source_id"])
+            )
+    repeated = RepeatedDbt(dsn, tmp_path_factory.mktemp("ledger"))
+    repeated.run(*FROM_CARDS.split(), *LEDGER_MODELS.split(), run_at=EDITED_AT.isoformat())
+    yield Edited(repeated, deal, reopened, order)
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"drop database {name} with (force)")
+
+
+def test_edits_by_hand_credit_anew_what_they_touch(edited: Edited) -> None:
+    """The deal, the reopened deal and the order are credited anew, nothing else is; old answers are still told."""
+    deal, reopened, order = edited.deal, edited.reopened, edited.order
+    changed = edited.rows(
+        f"select distinct conversion_id from marts.fct_attribution_ledger where '{EDITED_AT}' in (valid_from, valid_to)"
+    )
+    assert {row["conversion_id"] for row in changed} == {
+        f"deal_won:{deal['source_id']}",
+        f"deal_created:{deal['source_id']}",
+        f"deal_won:{reopened['source_id']}",
+        f"order_placed:{order['source_id']}",
+        f"order_paid:{order['source_id']}",
+    }
+
+    def worth(conversion: str, day: datetime) -> Decimal | None:
+        (row,) = edited.rows(
+            f"select sum(amount) as amount from ({AS_OF.format(at=day)}) as answers"
+            f" where conversion_id = '{conversion}' and model = 'w_shape'"
+        )
+        amount: Decimal | None = row["amount"]
+        return amount
+
+    def told(conversion: str) -> tuple[Decimal | None, Decimal | None]:
+        return worth(conversion, EDITED_AT - DAY), worth(conversion, EDITED_AT)
+
+    assert told(f"deal_won:{deal['source_id']}") == (deal["amount"], deal["amount"] + 100)
+    assert told(f"deal_won:{reopened['source_id']}") == (reopened["amount"], None)
+    assert told(f"order_paid:{order['source_id']}") == (order["amount"], 0)
+
+
+@pytest.fixture(scope="module")
+def lived(edited: Edited) -> tuple[RepeatedDbt, list[list[State]]]:
+    """A warehouse whose ledger has lived through all steps of all histories, one increment each."""
+    with psycopg.connect(edited.repeated.dsn) as connection:
         connection.execute("create table intermediate.touches as select * from intermediate.int_touches where false")
         connection.execute("drop view intermediate.int_touches cascade")
         connection.execute("alter table intermediate.touches rename to int_touches")
@@ -270,24 +339,28 @@ def lived(
         )
     worlds = list(histories())
     for step in range(STEPS):
-        write(dsn, [states[step] for states in worlds])
-        build(dsn, work_dir, step_at(step))
-    yield dsn, worlds, work_dir
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(f"drop database {name} with (force)")
+        write(edited.repeated.dsn, [states[step] for states in worlds])
+        build(edited.repeated, step)
+    return edited.repeated, worlds
 
 
-def test_every_answer_was_right_when_it_was_given(lived: tuple[str, list[list[State]], Path]) -> None:
+def build(repeated: RepeatedDbt, step: int) -> None:
+    """One increment of the ledger."""
+    repeated.run(*LEDGER_MODELS.split(), run_at=step_at(step).isoformat())
+
+
+def test_every_answer_was_right_when_it_was_given(lived: tuple[RepeatedDbt, list[list[State]]]) -> None:
     """`What did we report then` is what a brute-force calculation says of that time, for every step and history."""
-    dsn, worlds, _ = lived
+    repeated, worlds = lived
+    dsn = repeated.dsn
     for step in range(STEPS):
         rows = Built(dsn, {}).rows(AS_OF.format(at=step_at(step).isoformat()))
         assert_answer(rows, [states[step] for states in worlds], step)
 
 
-def test_the_order_of_arrival_does_not_matter(lived: tuple[str, list[list[State]], Path]) -> None:
+def test_the_order_of_arrival_does_not_matter(lived: tuple[RepeatedDbt, list[list[State]]]) -> None:
     """All histories end with the same credits; they had different ones on the way."""
-    dsn, _, _ = lived
+    dsn = lived[0].dsn
 
     def by_world(rows: Sequence[dict[str, object]]) -> list[set[tuple[object, ...]]]:
         found: dict[str, set[tuple[object, ...]]] = defaultdict(set)
@@ -305,9 +378,10 @@ def test_the_order_of_arrival_does_not_matter(lived: tuple[str, list[list[State]
     assert any(middle != middles[0] for middle in middles)
 
 
-def test_only_what_changed_was_credited_anew(lived: tuple[str, list[list[State]], Path]) -> None:
+def test_only_what_changed_was_credited_anew(lived: tuple[RepeatedDbt, list[list[State]]]) -> None:
     """A row begins or ends at a step exactly where the brute-force answers before and after differ."""
-    dsn, worlds, _ = lived
+    repeated, worlds = lived
+    dsn = repeated.dsn
     for step in range(1, STEPS):
         at = step_at(step)
         before = {key: credit for states in worlds for key, credit in states[step - 1].credits().items()}
@@ -334,81 +408,22 @@ REASONS = """
 """
 
 
-def test_increments_equal_a_rebuild(lived: tuple[str, list[list[State]], Path]) -> None:
+def test_increments_equal_a_rebuild(lived: tuple[RepeatedDbt, list[list[State]]]) -> None:
     """A repeated run changes nothing; a ledger begun now has the open rows of the one that lived through it all."""
-    dsn, _, work_dir = lived
+    repeated, _ = lived
+    dsn = repeated.dsn
     columns = (
         "credit_id, letter_id, touch_event_id, touched_at, converted_at, touch_count, credit, amount, no_touch_reason"
     )
     whole = "select md5(string_agg(l::text, '|' order by l::text)) as md5 from marts.fct_attribution_ledger as l"
     before = Built(dsn, {}).rows(f"select {columns} from marts.fct_attribution_credits order by credit_id")
     ledger = Built(dsn, {}).rows(whole)
-    build(dsn, work_dir, step_at(STEPS - 1))
+    build(repeated, STEPS - 1)
     assert Built(dsn, {}).rows(whole) == ledger
     with psycopg.connect(dsn) as connection:
         connection.execute("drop table marts.fct_attribution_ledger cascade")
         connection.execute("drop table intermediate.int_conversion_inputs, intermediate.int_touches_ranked cascade")
-    build(dsn, work_dir, step_at(STEPS))
+    build(repeated, STEPS)
     after = Built(dsn, {}).rows(f"select {columns} from marts.fct_attribution_credits order by credit_id")
     assert before == after
     assert len(before) > 1000
-
-
-# --- edits by hand in the CRM and the shop ----------------------------------------------------------
-
-
-def test_edited_reopened_and_refunded_by_hand(changed_dsn: str, tmp_path: Path) -> None:
-    """A new amount, a reopened deal and a refunded order are credited anew, nothing else is; old answers stay."""
-    before = Built(changed_dsn, {})
-    won = before.rows(
-        "select conversion_id, source_id, amount from marts.fct_conversions where conversion_type = 'deal_won'"
-        " order by source_id limit 2"
-    )
-    (paid,) = before.rows(
-        "select source_id, amount from marts.fct_conversions"
-        " where conversion_type = 'order_paid' and amount > 0 limit 1"
-    )
-    edited, reopened = won
-    with psycopg.connect(changed_dsn) as connection:
-        connection.execute(
-            "update raw_bitrix.b_crm_deal set opportunity_account = opportunity_account + 100, currency_id = 'RUB',"
-            f" account_currency_id = 'RUB' where id = {edited['source_id']}"
-        )
-        connection.execute(
-            "update raw_bitrix.b_crm_deal set stage_semantic_id = 'P', stage_id = 'EXECUTING'"
-            f" where id = {reopened['source_id']}"
-        )
-        connection.execute(
-            "update raw_bitrix.b_sale_order_payment set paid = 'N', is_return = 'P'"
-            f" where order_id = {paid['source_id']}"
-        )
-        connection.execute(
-            f"update raw_bitrix.b_sale_order set payed = 'N', sum_paid = 0 where id = {paid['source_id']}"
-        )
-    at = datetime(2026, 11, 2, tzinfo=UTC)
-    build(changed_dsn, tmp_path, at, f"{FROM_CARDS} {LEDGER_MODELS}")
-    changed = Built(changed_dsn, {}).rows(
-        f"select distinct conversion_id from marts.fct_attribution_ledger where '{at}' in (valid_from, valid_to)"
-    )
-    assert {row["conversion_id"] for row in changed} == {
-        edited["conversion_id"],
-        f"deal_created:{edited['source_id']}",
-        reopened["conversion_id"],
-        f"order_placed:{paid['source_id']}",
-        f"order_paid:{paid['source_id']}",
-    }
-
-    def worth(conversion: str, day: datetime) -> Decimal | None:
-        (row,) = Built(changed_dsn, {}).rows(
-            f"select sum(amount) as amount from ({AS_OF.format(at=day)}) as answers"
-            f" where conversion_id = '{conversion}' and model = 'w_shape'"
-        )
-        amount: Decimal | None = row["amount"]
-        return amount
-
-    then = at - DAY
-    assert worth(edited["conversion_id"], then) == edited["amount"]
-    assert worth(edited["conversion_id"], at) == edited["amount"] + 100
-    assert (worth(reopened["conversion_id"], then), worth(reopened["conversion_id"], at)) == (reopened["amount"], None)
-    order = f"order_paid:{paid['source_id']}"
-    assert (worth(order, then), worth(order, at)) == (paid["amount"], 0)
