@@ -177,8 +177,8 @@ METRICS = {
     "letters": "select count(*) from marts.dim_letter where sent_at is not null",
     "messages_delivered": "select sum(delivered_count) from marts.mart_letter_performance where sent_at is not null",
     "open_rate_human": (
-        "select 1.0 * sum(opened_human_count) / sum(delivered_count) from marts.mart_letter_performance"
-        " where sent_at is not null"
+        "select 1.0 * sum(opened_human_count) / sum(delivered_count) filter (where is_open_tracked)"
+        " from marts.mart_letter_performance where sent_at is not null"
     ),
     "deals_won": "select count(*) from marts.fct_conversions where conversion_type = 'deal_won'",
     "revenue": "select sum(amount) from marts.fct_conversions where conversion_type = 'deal_won'",
@@ -187,7 +187,7 @@ METRICS = {
         " where conversion_type = 'deal_won' and model = 'last_touch' and letter_id is not null"
     ),
     "list_joined": "select sum(joined) from marts.mart_list_growth",
-    "suppressed_addresses": "select count(distinct email) from marts.dim_suppression",
+    "suppressed_addresses": "select count(distinct email) from marts.dim_suppression where scope = 'everything'",
 }
 
 
