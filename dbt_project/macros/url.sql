@@ -38,6 +38,15 @@
     end
 {%- endmacro %}
 
+{#- What stands behind the question mark of a URL; null when there is none. -#}
+{% macro url_query(column) -%}
+    {{ return(adapter.dispatch('url_query')(column)) }}
+{%- endmacro %}
+
+{% macro default__url_query(column) -%}
+    substring(({{ column }}) from '[?]([^#]*)')
+{%- endmacro %}
+
 {#- The host of a URL in lower case without `www.`; null when it is no web address. -#}
 {% macro url_host(column) -%}
     {{ return(adapter.dispatch('url_host')(column)) }}

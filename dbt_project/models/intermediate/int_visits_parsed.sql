@@ -31,6 +31,7 @@ pages as (
         traces.trace_id,
         page.position,
         {{ json_text('page.value', ['URL']) }} as page_url,
+        {{ url_query(json_text('page.value', ['URL'])) }} as page_query,
         {{ epoch_to_utc(json_text('page.value', ['DATE_INSERT'])) }} as seen_at,
         coalesce({{ json_text('page.value', ['IS_REF']) }}, 'false') in ('true', '1', 'Y') as is_referrer
 
@@ -47,10 +48,10 @@ own_pages as (
         page_url,
         seen_at,
         {{ url_host('page_url') }} as page_host,
-        {{ text_to_integer(query_parameter('page_url', 'bx_sender_conversion_id')) }} as recipient_id,
-        {{ query_parameter('page_url', 'mc_cid') }} as mc_cid,
+        {{ text_to_integer(query_parameter('page_query', 'bx_sender_conversion_id')) }} as recipient_id,
+        {{ query_parameter('page_query', 'mc_cid') }} as mc_cid,
         {%- for tag in utm_tags %}
-        {{ url_decode(query_parameter('page_url', tag)) }} as {{ tag }}{{ ',' if not loop.last }}
+        {{ url_decode(query_parameter('page_query', tag)) }} as {{ tag }}{{ ',' if not loop.last }}
         {%- endfor %}
 
     from pages
