@@ -12,6 +12,11 @@
     coalesce({{ level }}, 'unknown')
 {%- endmacro %}
 
+{#- Whether the data-driven models credit conversions of this type. -#}
+{% macro is_data_driven(conversion_type) -%}
+    {{ conversion_type }} in ('{{ var('data_driven_conversion_types') | join("', '") }}')
+{%- endmacro %}
+
 {#- The lookback of a row's conversion type in seconds; null for a type without one. -#}
 {% macro lookback_seconds(conversion_type) -%}
     case {{ conversion_type }}
@@ -139,4 +144,18 @@
     group by
         state,
         removal_row
+{%- endmacro %}
+
+{#-
+    A pre-hook of the models that hold people's paths: drops those of the people who changed since the model was built, so that the
+    new ones take their place, and those of people without touches go too.
+-#}
+{% macro drop_changed_people() -%}
+    {%- if execute and is_incremental() -%}
+        {%- set since = incremental_since() -%}
+        delete from {{ this }}
+        {% if since -%}
+        where person_id in (select person_id from {{ ref('int_path_people') }} where _built_at > {{ since }})
+        {%- endif %}
+    {%- endif -%}
 {%- endmacro %}

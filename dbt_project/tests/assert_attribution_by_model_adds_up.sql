@@ -1,11 +1,11 @@
 -- Whatever the model, its credits over all units and none are the conversions, its amounts their value.
-{%- set models = attribution_models().keys() | list + data_driven_models() %}
+{%- set rule_models = attribution_models().keys() | list %}
 
 with credited as (
 
     select
         conversion_type,
-        {%- for model in models %}
+        {%- for model in rule_models + data_driven_models() %}
         sum(credit_{{ model }}) as credit_{{ model }},
         sum(amount_{{ model }}) as amount_{{ model }}{{ ',' if not loop.last }}
         {%- endfor %}
@@ -33,7 +33,17 @@ from converted
 left join credited
     on converted.conversion_type = credited.conversion_type
 where credited.conversion_type is null
-    {%- for model in models %}
+    {%- for model in rule_models %}
     or credited.credit_{{ model }} <> converted.conversion_count
     or credited.amount_{{ model }} <> converted.amount
     {%- endfor %}
+    or (
+        {{ is_data_driven('converted.conversion_type') }}
+        and (
+            false
+            {%- for model in data_driven_models() %}
+            or coalesce(credited.credit_{{ model }}, -1) <> converted.conversion_count
+            or coalesce(credited.amount_{{ model }}, -1) <> converted.amount
+            {%- endfor %}
+        )
+    )

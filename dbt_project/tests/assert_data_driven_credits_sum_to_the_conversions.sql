@@ -8,6 +8,7 @@ with expected as (
         count(*) as credit,
         sum(amount) as amount
     from {{ ref('fct_conversions') }}
+    where {{ is_data_driven('conversion_type') }}
     group by conversion_type
     {{ 'union all' if not loop.last }}
     {% endfor %}

@@ -106,7 +106,11 @@ def put_in(dsn: str) -> None:
                     for index, unit in enumerate(units)
                 ]
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
-        cursor.execute("truncate intermediate.int_paths, intermediate.int_path_steps")
+        cursor.execute(
+            "create table paths as select * from intermediate.int_paths limit 0; drop view intermediate.int_paths; "
+            "alter table paths rename to int_paths; alter table int_paths set schema intermediate; "
+            "truncate intermediate.int_path_steps"
+        )
         with cursor.copy(
             "copy intermediate.int_paths (path_id, conversion_type, converted, value, sequence_key) from stdin"
         ) as copy:
@@ -161,7 +165,7 @@ def world_paths(built: Built) -> dict[str, Path]:
         built.rows(
             "select * from intermediate.int_touch_units order by touched_at, source, event_number, touch_event_id"
         ),
-        built.rows("select * from marts.fct_conversions"),
+        built.rows("select * from intermediate.int_path_conversions"),
         opened,
         lookback={kind: timedelta(days=days) for kind, days in settings["lookback_days"].items()},
         run_at=datetime.fromisoformat(RUN_AT).astimezone(UTC),

@@ -1,32 +1,37 @@
 with deals as (
 
-    select * from {{ ref('stg_bitrix__deals') }}
+    select * from {{ ref('int_deals') }}
 
 ),
 
-people_crm_cards as (
+orders as (
 
-    select * from {{ ref('int_people_crm_cards') }}
+    select * from {{ ref('int_orders') }}
 
 ),
 
 final as (
 
     select
+        'deal_won:' || deal_id as outcome_id,
         'deal_won' as conversion_type,
-        'deal:' || deals.deal_id as outcome_id,
-        coalesce(contact_people.person_id, lead_people.person_id) as person_id,
-        deals.created_at as opened_at
+        person_id,
+        created_at as opened_at
 
     from deals
-    left join people_crm_cards as contact_people
-        on deals.contact_id = contact_people.card_id
-            and contact_people.card_type = 'contact'
-    left join people_crm_cards as lead_people
-        on deals.lead_id = lead_people.card_id
-            and lead_people.card_type = 'lead'
-    where deals.stage = 'in_progress'
-        and not deals.is_recurring_template
+    where stage = 'in_progress'
+
+    union all
+
+    select
+        'order_paid:' || order_id as outcome_id,
+        'order_paid' as conversion_type,
+        person_id,
+        created_at as opened_at
+
+    from orders
+    where paid_at is null
+        and not is_canceled
 
 )
 

@@ -1,8 +1,27 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='append_new_columns',
+    unlogged=false,
+    pre_hook="{{ drop_changed_people() }}",
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
 
-with conversions as (
+{%- set since = incremental_since() %}
 
-    select * from {{ ref('int_conversions') }}
+with people as (
+
+    select * from {{ ref('int_path_people') }}
+    where not is_gone
+        {%- if since %}
+        and _built_at > {{ since }}
+        {%- endif %}
+
+),
+
+conversions as (
+
+    select * from {{ ref('int_path_conversions') }}
 
 ),
 
@@ -12,7 +31,7 @@ touches_ranked as (
 
 ),
 
-touches as (
+touch_units as (
 
     select * from {{ ref('int_touch_units') }}
 
@@ -25,6 +44,15 @@ conversion_types as (
 
 ),
 
+touches as (
+
+    select touch_units.*
+    from touch_units
+    inner join people
+        on touch_units.person_id = people.person_id
+
+),
+
 converting_touches as (
 
     select
@@ -33,15 +61,15 @@ converting_touches as (
         conversions.conversion_id,
         touches_ranked.touch_event_id,
         touches_ranked.touch_index,
-        touches.unit,
-        touches.letter_id,
-        touches.touched_at
+        touches_ranked.letter_id,
+        touches_ranked.touched_at,
+        {{ data_driven_unit() }} as unit
 
-    from touches_ranked
+    from people
     inner join conversions
-        on touches_ranked.conversion_id = conversions.conversion_id
-    inner join touches
-        on touches_ranked.touch_event_id = touches.touch_event_id
+        on people.person_id = conversions.person_id
+    inner join touches_ranked
+        on conversions.conversion_id = touches_ranked.conversion_id
 
 ),
 
@@ -126,7 +154,8 @@ final as (
         letter_id,
         touched_at,
         coalesce(unit = previous_unit, false) as is_repeat,
-        coalesce(unit = previous_unit and unit = unit_before_previous, false) as is_further_repeat
+        coalesce(unit = previous_unit and unit = unit_before_previous, false) as is_further_repeat,
+        {{ built_at() }} as _built_at
 
     from steps
 

@@ -1,43 +1,18 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
-
 with conversions as (
 
-    select * from {{ ref('int_conversions') }}
+    select * from {{ ref('int_path_conversions') }}
 
 ),
 
-path_steps as (
+paths as (
 
-    select * from {{ ref('int_path_steps') }}
+    select * from {{ ref('int_path_summaries') }}
 
 ),
 
 open_outcomes as (
 
     select * from {{ ref('int_open_outcomes') }}
-
-),
-
-paths as (
-
-    select
-        path_id,
-        conversion_type,
-        person_id,
-        conversion_id,
-        count(*) as step_count,
-        min(touched_at) as first_touched_at,
-        max(touched_at) as last_touched_at,
-        {{ dbt.listagg('case when not is_repeat then unit end', "' > '", 'order by step') }} as path,
-        -- a chain of second order sees two of a kind, but not whether more of it followed
-        {{ dbt.listagg('case when not is_further_repeat then unit end', 'chr(31)', 'order by step') }} as sequence
-
-    from path_steps
-    group by
-        path_id,
-        conversion_type,
-        person_id,
-        conversion_id
 
 ),
 
@@ -69,7 +44,7 @@ converting as (
         paths.first_touched_at,
         paths.last_touched_at,
         paths.path,
-        paths.sequence
+        paths.sequence_key
 
     from conversions
     left join paths
@@ -97,7 +72,7 @@ not_converting as (
         paths.first_touched_at,
         paths.last_touched_at,
         paths.path,
-        paths.sequence
+        paths.sequence_key
 
     from paths
     left join first_opened
@@ -133,7 +108,7 @@ final as (
         first_touched_at,
         last_touched_at,
         path,
-        case when sequence is not null then {{ dbt.hash("conversion_type || '|' || sequence") }} end as sequence_key
+        sequence_key
 
     from all_paths
 

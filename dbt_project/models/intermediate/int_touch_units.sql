@@ -4,25 +4,6 @@ with touches as (
 
 ),
 
-letters as (
-
-    select * from {{ ref('int_letters') }}
-
-),
-
-placed as (
-
-    select
-        touches.*,
-        'email' as channel,
-        touches.source || ':' || coalesce(letters.campaign_name, letters.utm_campaign, letters.letter_id) as campaign
-
-    from touches
-    left join letters
-        on touches.letter_id = letters.letter_id
-
-),
-
 final as (
 
     select
@@ -34,7 +15,7 @@ final as (
         touched_at,
         {{ data_driven_unit() }} as unit
 
-    from placed
+    from touches
 
 )
 

@@ -10,26 +10,18 @@ data_driven as (
 
 ),
 
-touch_units as (
-
-    select * from {{ ref('int_touch_units') }}
-
-),
-
 {%- set models = attribution_models().keys() | list + data_driven_models() %}
 
 unit_credits as (
 
     select
-        credits.conversion_type,
-        touch_units.unit,
-        credits.model,
-        credits.credit,
-        credits.amount
+        conversion_type,
+        case when touch_event_id is not null then {{ data_driven_unit() }} end as unit,
+        model,
+        credit,
+        amount
 
     from credits
-    left join touch_units
-        on credits.touch_event_id = touch_units.touch_event_id
 
     union all
 
@@ -50,8 +42,13 @@ final as (
         conversion_type,
         unit,
         {%- for model in models %}
-        cast(sum(case when model = '{{ model }}' then credit else 0 end) as numeric(28, 10)) as credit_{{ model }},
-        cast(sum(case when model = '{{ model }}' then amount else 0 end) as numeric(18, 2)) as amount_{{ model }}{{ ',' if not loop.last }}
+        {%- for measure, type in {'credit': 'numeric(28, 10)', 'amount': 'numeric(18, 2)'}.items() %}
+        {%- set summed = "coalesce(sum(case when model = '" ~ model ~ "' then " ~ measure ~ " end), 0)" %}
+        {%- if model in data_driven_models() %}
+        {%- set summed = 'case when ' ~ is_data_driven('conversion_type') ~ ' then ' ~ summed ~ ' end' %}
+        {%- endif %}
+        cast({{ summed }} as {{ type }}) as {{ measure }}_{{ model }}{{ ',' if not loop.last }}
+        {%- endfor %}{{ ',' if not loop.last }}
         {%- endfor %}
 
     from unit_credits

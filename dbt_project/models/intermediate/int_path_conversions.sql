@@ -1,0 +1,21 @@
+with conversions as (
+
+    select * from {{ ref('int_conversions') }}
+
+),
+
+final as (
+
+    select
+        conversion_id,
+        conversion_type,
+        person_id,
+        converted_at,
+        amount
+
+    from conversions
+    where {{ is_data_driven('conversion_type') }}
+
+)
+
+select * from final
