@@ -28,6 +28,18 @@ agreement_versions as (
 
 ),
 
+users as (
+
+    select * from {{ ref('stg_bitrix__users') }}
+
+),
+
+orders as (
+
+    select * from {{ ref('stg_bitrix__orders') }}
+
+),
+
 activities as (
 
     select * from {{ ref('stg_bitrix__activities') }}
@@ -140,16 +152,23 @@ acceptors as (
         accepted.agreement_id,
         accepted.originator,
         accepted.consented_at,
-        coalesce(item_emails.email, card_emails.email) as email,
+        coalesce(item_emails.email, users.email, card_emails.email, buyers.email) as email,
         people_crm_cards.person_id as card_person_id
 
     from accepted
     left join item_emails
         on accepted.consent_id = item_emails.consent_id
+    left join users
+        on accepted.user_id = users.user_id
     left join card_emails
         on accepted.card_type = card_emails.card_type
             and accepted.card_id = card_emails.card_id
             and card_emails.preference = 1
+    left join orders
+        on accepted.origin_id = orders.order_id
+            and accepted.originator = 'sale/order'
+    left join users as buyers
+        on orders.user_id = buyers.user_id
     left join people_crm_cards
         on accepted.card_type = people_crm_cards.card_type
             and accepted.card_id = people_crm_cards.card_id
