@@ -1,3 +1,9 @@
+{{ config(
+    materialized='table',
+    indexes=[{'columns': ['contact_id']}],
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
+
 with emails as (
 
     select * from {{ ref('stg_bitrix__multi_field_emails') }}
