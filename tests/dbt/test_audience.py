@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from tests.dbt import independent_audience as audience
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import RUN_AT, dbt
+from tests.dbt.dbt_runs import RUN_AT, dbt, new_load
 from tests.dbt.independent import _Raw as Raw
 from tests.dbt.independent import dead_mailboxes
 from tests.dbt.independent_audience import CATEGORIES, People
@@ -35,7 +35,7 @@ BOUNCE_SOFTLY = """
         _row_hash, _loaded_at, _load_id
     )
     select esp, account, 'soft ' || external_id, campaign_id, email, 'bounced', 'soft', occurred_at, '{}',
-        0, _loaded_at, _load_id
+        0, _loaded_at, %s
     from (
         select
             *,
@@ -184,7 +184,7 @@ def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path_factory
     """A mailbox dies by soft bounces alone; an agreement's new text is a version that later consents are given to."""
     changed = Built(changed_dsn, {})
     with psycopg.connect(changed_dsn) as connection:
-        connection.execute(BOUNCE_SOFTLY)
+        connection.execute(BOUNCE_SOFTLY, [new_load(connection, "raw_esp.events")])
         connection.execute("update raw_bitrix.b_consent_agreement set agreement_text = 'Another text.'")
         connection.execute("""
             insert into raw_bitrix.b_consent_user_consent
@@ -192,12 +192,10 @@ def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path_factory
             from raw_bitrix.b_consent_user_consent as c order by id limit 1
         """)
     run = dbt(
-        "build",
+        "run",
         "--select",
-        "int_soft_bounce_runs int_suppression_evidence int_agreement_versions int_consent_events",
-        "fct_suppression_evidence dim_suppression fct_consent_events",
-        "--exclude-resource-type",
-        "unit_test",
+        "int_loads int_esp_events int_soft_bounce_runs int_suppression_evidence int_agreement_versions",
+        "int_consent_events fct_suppression_evidence dim_suppression fct_consent_events",
         dsn=changed_dsn,
         work_dir=tmp_path_factory.mktemp("changed_audience"),
         variables={"run_at": "2026-11-02T00:00:00+03:00"},
