@@ -143,7 +143,7 @@ def test_every_mart_that_answers_a_question_is_exposed(built: Built) -> None:
 
 @pytest.fixture(scope="module")
 def docs_page(built: Built, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page as the DAG `publish_docs` makes it, save for the compiled SQL, which takes long and says nothing new."""
+    """The page as the DAG `publish_docs` makes it."""
     work_dir = tmp_path_factory.mktemp("docs")
     (work_dir / "target").mkdir()
     shutil.copy(built.layers["segments"].target / "partial_parse.msgpack", work_dir / "target")
