@@ -3,6 +3,7 @@
     incremental_strategy='delete+insert',
     unique_key=['identifier_number', 'other_identifier_number'],
     unlogged=false,
+    pre_hook="{{ plan_for_bulk(always=true) }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 

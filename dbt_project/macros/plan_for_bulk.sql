@@ -1,0 +1,18 @@
+{#-
+    A pre-hook: tells the planner that the model reads whole tables, so that it does not join row by row because it takes a set for
+    small that is not. What it knows of columns worked out on the way is a guess of a few rows, and a loop within a loop over a million
+    of them never ends. `always`: also when an incremental model has something to add to, because it is worked out whole even then.
+-#}
+{% macro plan_for_bulk(always=false) -%}
+    {%- if always or (model.config.materialized in ['table', 'incremental'] and not is_incremental()) -%}
+        {{ return(adapter.dispatch('plan_for_bulk')()) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default__plan_for_bulk() -%}
+{%- endmacro %}
+
+{#- Until the end of the model's transaction; what can only be done row by row still is. -#}
+{% macro postgres__plan_for_bulk() -%}
+    set local enable_nestloop = off
+{%- endmacro %}
