@@ -32,7 +32,7 @@
 
     {%- do run_query(components_take_apart(target_relation, links, sql) if not is_new else components_take_all(links, sql)) -%}
     {%- do contract_links(config.get('max_rounds', 64)) -%}
-    {%- do run_query(components_put_together(target_relation, sql)) -%}
+    {%- do run_query(components_put_together(target_relation, sql, is_new)) -%}
     {%- if is_new -%}
         {%- do create_indexes(target_relation) -%}
     {%- endif -%}
@@ -259,7 +259,7 @@
 {%- endmacro %}
 
 {#- Names the components and writes what changed. -#}
-{% macro components_put_together(target, sql) -%}
+{% macro components_put_together(target, sql, is_new) -%}
     create temporary table component_people on commit drop as
     with members as (
         select
@@ -273,8 +273,7 @@
     named as (
         select distinct on (members.label)
             members.label,
-            identifiers.identifier_number as person_number,
-            identifiers.identifier_id as person_id
+            identifiers.identifier_number as person_number
         from members
         inner join ({{ sql }}) as identifiers
             on members.vertex = identifiers.identifier_number
@@ -283,19 +282,22 @@
     select
         members.vertex,
         members.is_whole_component,
-        named.person_number,
-        named.person_id
+        named.person_number
     from members
     inner join named
         on members.label = named.label;
     analyze component_people;
 
+    {%- if not is_new %}
+
     update {{ target }} as stored
     set
         person_number = people.person_number,
-        person_id = people.person_id,
+        person_id = named.identifier_id,
         _built_at = {{ built_at() }}
     from component_people as people
+    inner join ({{ sql }}) as named
+        on people.person_number = named.identifier_number
     where people.is_whole_component
         and people.vertex = stored.person_number
         and people.person_number <> stored.person_number
@@ -308,23 +310,28 @@
     update {{ target }} as stored
     set
         person_number = people.person_number,
-        person_id = people.person_id,
+        person_id = named.identifier_id,
         _built_at = {{ built_at() }}
     from component_people as people
+    inner join ({{ sql }}) as named
+        on people.person_number = named.identifier_number
     where not people.is_whole_component
         and people.vertex = stored.identifier_number
         and people.person_number <> stored.person_number;
+    {%- endif %}
 
     insert into {{ target }}
     select
         identifiers.*,
         people.person_number,
-        people.person_id,
+        named.identifier_id,
         {{ built_at() }}
     from component_vertices as vertices
     inner join ({{ sql }}) as identifiers
         on vertices.identifier_number = identifiers.identifier_number
     inner join component_people as people
         on vertices.identifier_number = people.vertex
+    inner join ({{ sql }}) as named
+        on people.person_number = named.identifier_number
     where vertices.is_new
 {%- endmacro %}
