@@ -207,7 +207,10 @@ acceptances as (
         acceptors.consented_at as occurred_at,
         true as is_time_known,
         acceptors.originator = 'sender'
-        or coalesce(agreements.agreement_code in ('{{ var("mailing_agreement_codes") | join("', '") }}'), false) as covers_mailing,
+        or coalesce(
+            agreements.agreement_code in ('{{ var("mailing_agreement_codes") | join("', '") }}'),
+            false
+        ) as covers_mailing,
         false as ends_suppression,
         acceptors.agreement_id,
         agreements.agreement_name,

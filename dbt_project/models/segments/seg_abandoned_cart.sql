@@ -53,14 +53,11 @@ items as (
 
     select
         user_people.person_id,
+        basket_items.basket_item_id,
         basket_items.product_name,
         basket_items.quantity,
         cast(basket_items.quantity as numeric(18, 4)) * basket_items.price * currency_rates.base_rate as value,
-        coalesce(basket_items.updated_at, basket_items.created_at) as changed_at,
-        row_number() over (
-            partition by user_people.person_id
-            order by cast(basket_items.quantity as numeric(18, 4)) * basket_items.price * currency_rates.base_rate desc, basket_items.basket_item_id
-        ) as place
+        coalesce(basket_items.updated_at, basket_items.created_at) as changed_at
 
     from basket_items
     inner join fusers
@@ -74,16 +71,33 @@ items as (
 
 ),
 
+-- an item without a rate is worth an unknown amount: it is named only when there is no other
+items_ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by person_id
+            order by
+                case when value is null then 1 else 0 end,
+                value desc,
+                basket_item_id
+        ) as place
+
+    from items
+
+),
+
 carts as (
 
     select
         person_id,
         sum(quantity) as item_count,
-        round(sum(value), 2) as cart_value,
+        case when count(value) = count(*) then round(sum(value), 2) end as cart_value,
         max(case when place = 1 then product_name end) as product,
         max(changed_at) as changed_at
 
-    from items
+    from items_ranked
     group by person_id
 
 ),

@@ -1,6 +1,7 @@
 {{ config(meta = {'push': {'to': ['mailchimp'], 'mode': 'mirror', 'max_removed_pct': 100}}) }}
 
--- People whose birthday is today or within the next `birthday_days` days. Those born on 29 February have it on the 28th in other years.
+-- People whose birthday is today or within the next `birthday_days` days. Those born on 29 February have it on the 28th in
+-- other years.
 with days as (
 
     {% for days_left in range(var('birthday_days') + 1) -%}
