@@ -153,9 +153,8 @@ def run_examples(dsn: str, work_dir: File, variables: dict[str, object], first: 
     return answers(dsn)
 
 
-@pytest.fixture(scope="module")
-def world_paths(built: Built) -> dict[str, Path]:
-    """The small world's paths, from its touches and conversions."""
+def expected_paths(built: Built) -> dict[str, Path]:
+    """The paths of a warehouse, from its touches, conversions and what is open."""
     opened: dict[tuple[str, str], datetime] = {}
     for row in built.rows("select * from intermediate.int_open_outcomes where person_id is not null"):
         key = row["conversion_type"], row["person_id"]
@@ -172,19 +171,61 @@ def world_paths(built: Built) -> dict[str, Path]:
     )
 
 
-def test_paths_agree(built: Built, world_paths: dict[str, Path]) -> None:
-    """Every path of the world: its units in order, and whether it converted, did not, or can still."""
+def found_paths(built: Built) -> dict[str, Path]:
+    """The paths that the models made."""
     steps: dict[str, list[str]] = defaultdict(list)
     for row in built.rows("select path_id, unit from intermediate.int_path_steps order by path_id, step"):
         steps[row["path_id"]].append(row["unit"])
-    found = {
-        row["path_id"]: Path(row["conversion_type"], tuple(steps[row["path_id"]]), row["converted"])
+    return {
+        row["path_id"]: Path(row["conversion_type"], tuple(steps.pop(row["path_id"], ())), row["converted"])
         for row in built.rows("select path_id, conversion_type, converted from intermediate.int_paths")
-    }
-    assert found == world_paths
-    assert {path.converted for path in found.values()} == {True, False, None}
-    outcomes = {row["outcome"] for row in built.rows("select distinct outcome from intermediate.int_paths")}
-    assert outcomes >= {"converted", "not_converted", "window_running"}
+    } | {path_id: Path("steps of no path", tuple(units), converted=None) for path_id, units in steps.items()}
+
+
+@pytest.fixture(scope="module")
+def world_paths(built: Built) -> dict[str, Path]:
+    """The small world's paths."""
+    return expected_paths(built)
+
+
+def test_paths_agree(built: Built, world_paths: dict[str, Path]) -> None:
+    """Every path of the world: its units in order, and whether it converted, did not, or can still."""
+    assert found_paths(built) == world_paths
+    assert {path.converted for path in world_paths.values()} == {True, False, None}
+
+
+# Touches go, come to somebody else and get another letter; conversions go, move and lose their person.
+CHANGES = """
+    delete from intermediate.int_clicks_judged where abs(hashtext(event_id)) % 7 = 0;
+    update intermediate.int_clicks_judged set person_id = 'somebody new' where abs(hashtext(event_id)) % 7 = 1;
+    update intermediate.int_clicks_judged set letter_id = (select min(letter_id) from intermediate.int_letters)
+    where abs(hashtext(event_id)) % 7 = 2;
+    delete from intermediate.int_conversions where source_id % 5 = 0;
+    update intermediate.int_conversions set converted_at = converted_at - interval '20 days' where source_id % 5 = 1;
+    update intermediate.int_conversions set person_id = null where source_id % 5 = 2;
+"""
+
+
+def test_paths_follow_what_changes(changed_dsn: str, tmp_path: File) -> None:
+    """The paths of people whose touches or conversions changed are worked out anew, and nobody else's are touched."""
+    changed = Built(changed_dsn, {})
+    before = found_paths(changed)
+    with psycopg.connect(changed_dsn) as connection:
+        connection.execute(CHANGES)
+    kept = "select count(*) as n from intermediate.int_path_steps where _built_at = '{}'"
+    first_build = changed.rows("select max(_built_at) as at from intermediate.int_path_steps")[0]["at"]
+    run = dbt(
+        "run",
+        "--select",
+        "int_conversion_inputs int_touches_ranked int_path_people int_path_steps int_path_summaries",
+        dsn=changed_dsn,
+        work_dir=tmp_path,
+    )
+    assert run.returncode == 0, run.output[-4000:]
+    after = found_paths(changed)
+    assert after == expected_paths(changed)
+    assert after != before
+    assert changed.rows(kept.format(first_build))[0]["n"] > 0
 
 
 def test_the_worlds_removal_effects_agree(built: Built, world_paths: dict[str, Path]) -> None:
