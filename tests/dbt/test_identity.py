@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import dbt, new_load
 from tests.dbt.independent_identity import Node, Row, identify
 
 from lettertrail.sandbox.world import World
@@ -125,15 +125,9 @@ def change(changed_dsn: str) -> Any:
 
     def run(*statements: str) -> None:
         with psycopg.connect(changed_dsn) as connection:
-            load = connection.execute(
-                "insert into ops.loads (run_id, target, strategy, read, inserted, updated, unchanged, quarantined, "
-                "deleted, started_at, finished_at) "
-                "values ('test', 'raw_bitrix.any', 'verify', 0, 0, 0, 0, 0, 0, now(), now()) "
-                "returning load_id"
-            ).fetchone()
-            assert load
+            load = new_load(connection)
             for statement in statements:
-                found = connection.execute(statement.replace("{load}", str(load[0])))
+                found = connection.execute(statement.replace("{load}", str(load)))
                 assert found.rowcount > 0, statement
 
     return run
