@@ -13,7 +13,7 @@ visits as (
 
 credits as (
 
-    select * from {{ ref('fct_attribution_credits') }}
+    select * from {{ ref('mart_letter_credits') }}
     where model = 'last_touch'
         and conversion_type = 'deal_created'
         and letter_id is not null

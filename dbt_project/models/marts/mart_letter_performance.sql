@@ -12,7 +12,7 @@ engagement as (
 
 credits as (
 
-    select * from {{ ref('fct_attribution_credits') }}
+    select * from {{ ref('mart_letter_credits') }}
 
 ),
 
