@@ -39,7 +39,14 @@ mailboxes as (
 
 ),
 
+-- imported once for each use: what is used twice is first worked out whole, with all its columns
 recipients as (
+
+    select * from {{ ref('stg_bitrix__recipients') }}
+
+),
+
+recipients_with_cards as (
 
     select * from {{ ref('stg_bitrix__recipients') }}
 
@@ -52,6 +59,18 @@ arrivals as (
 ),
 
 esp_events as (
+
+    select * from {{ ref('int_esp_events') }}
+
+),
+
+esp_events_by_mailbox as (
+
+    select * from {{ ref('int_esp_events') }}
+
+),
+
+esp_events_by_dispatch as (
 
     select * from {{ ref('int_esp_events') }}
 
@@ -78,7 +97,7 @@ recipients_of_contacts as (
         recipients.recipient_id,
         recipients.posting_id
 
-    from recipients
+    from recipients_with_cards as recipients
     left join mailboxes
         on recipients.address_id = mailboxes.address_id
     inner join changed_mailboxes
@@ -118,7 +137,7 @@ esp_events_touched as (
         cast(null as {{ dbt.type_string() }}) as previous_message_key,
         cast(null as {{ dbt.type_string() }}) as previous_dispatch_key
 
-    from esp_events
+    from esp_events_by_mailbox as esp_events
     inner join changed_mailboxes
         on esp_events.email = changed_mailboxes.email
     where changed_mailboxes.address_id is null
@@ -131,7 +150,7 @@ esp_events_touched as (
         cast(null as {{ dbt.type_string() }}) as previous_message_key,
         cast(null as {{ dbt.type_string() }}) as previous_dispatch_key
 
-    from esp_events
+    from esp_events_by_dispatch as esp_events
     inner join changed_dispatches
         on esp_events.dispatch_key = changed_dispatches.dispatch_key
 
