@@ -1,7 +1,7 @@
 """
 ### publish_docs: the dbt project and the warehouse, described on one page
 
-**What.** `dbt docs generate --static --no-compile`: every source, model, column, test, metric and exposure with its description and
+**What.** `dbt docs generate --static`: every source, model, column, test, metric and exposure with its description and
 lineage, in one HTML file: `<state dir>/docs/index.html`, in Airflow under "Marts and lineage".
 
 **When.** After every `sync_segments`, when the project has changed since the page was made or the page is a day old;

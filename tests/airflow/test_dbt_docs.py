@@ -66,3 +66,23 @@ def test_a_missing_page_is_made(page: Path, project: Path) -> None:
     """The stamp alone is no page."""
     page.unlink()
     assert due(page, project)
+
+
+def test_a_run_with_nothing_to_describe_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_home: None
+) -> None:
+    """The task publishes what dbt made of the real project; asked again within the day, the next run is skipped."""
+    from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
+
+    from lettertrail.airflow import tasks  # noqa: PLC0415
+
+    monkeypatch.setenv("LETTERTRAIL_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(tasks, "run_moment", lambda: NOON)
+    tasks.skip_described_project()
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "static_index.html").write_text("<html></html>", encoding="utf-8")
+    tasks.publish_docs(str(tmp_path))
+    page = tmp_path / "state" / "docs" / "index.html"
+    os.utime(page, (NOON.timestamp(), NOON.timestamp()))
+    with pytest.raises(AirflowSkipException):
+        tasks.skip_described_project()

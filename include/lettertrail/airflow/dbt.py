@@ -38,13 +38,8 @@ def build_layer(layer: str, *, callback: Callable[..., None] | None = None) -> D
 
 
 def generate_docs(*, callback: Callable[..., None]) -> DbtDocsLocalOperator:
-    """A task that describes the project and what the warehouse holds of it, as one page: `target/static_index.html`.
-
-    The page shows the models as they are written. Compiling them as well would take twice as long, hourly at worst.
-    """
-    return DbtDocsLocalOperator(
-        task_id="generate_docs", dbt_cmd_flags=["--static", "--no-compile"], callback=callback, **_project()
-    )
+    """A task that describes the project and what the warehouse holds of it, as one page: `target/static_index.html`."""
+    return DbtDocsLocalOperator(task_id="generate_docs", dbt_cmd_flags=["--static"], callback=callback, **_project())
 
 
 def _project() -> dict[str, Any]:
