@@ -108,3 +108,8 @@ select
 
 from changed
 {%- endmacro %}
+
+{#- The recipient row behind the key of a message of Bitrix that exists, `bitrix:<recipient id>`. -#}
+{% macro recipient_of(message_key) -%}
+    cast({{ dbt.split_part(message_key, "':'", 2) }} as bigint)
+{%- endmacro %}

@@ -24,12 +24,21 @@ bitrix_clicks as (
 
     select
         *,
-        coalesce('bitrix:' || recipient_id, 'bitrix:click:' || click_id) as message_key
+        'bitrix:' || recipient_id as message_key
 
     from {{ ref('stg_bitrix__clicks') }}
+    where recipient_id {{ 'in (select recipient_id from touched)' if since else 'is not null' }}
+
+    union all
+
+    select
+        *,
+        'bitrix:click:' || click_id as message_key
+
+    from {{ ref('stg_bitrix__clicks') }}
+    where recipient_id is null
     {%- if since %}
-    where recipient_id in (select recipient_id from touched where recipient_id is not null)
-        or (recipient_id is null and 'bitrix:click:' || click_id in (select message_key from touched))
+        and 'bitrix:click:' || click_id in (select message_key from touched)
     {%- endif %}
 
 ),

@@ -7,16 +7,33 @@
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
+{%- set since = incremental_since('verdict_version', verdict_version()) -%}
+{%- set columns = [
+    'dispatch_key', 'email_domain', 'started_at', 'ended_at', 'message_count', 'delivered_count', 'verdict'
+] -%}
+
 {#-
     A company's gateway follows a link of every copy it lets in, all at about one time; each copy alone looks like one person's click.
     What share of the domain's copies it takes to be one is a var, so that a large free mail host is none.
 -#}
-with clicks as (
+with touched_dispatches as (
+
+    select distinct dispatch_key
+    from {{ ref('int_messages_touched') }}
+    where {{ newer_than(since) }}
+        and dispatch_key is not null
+
+),
+
+clicks as (
 
     select * from {{ ref('int_clicks') }}
     where message_id is not null
         and email_domain is not null
         and dispatch_key is not null
+    {%- if since %}
+        and dispatch_key in (select dispatch_key from touched_dispatches)
+    {%- endif %}
 
 ),
 
@@ -67,23 +84,6 @@ crowd_clicks as (
 
 ),
 
-crowd_sizes as (
-
-    select
-        messages.dispatch_key,
-        messages.email_domain,
-        count(*) as delivered_count
-
-    from messages
-    inner join crowds
-        on messages.dispatch_key = crowds.dispatch_key
-            and messages.email_domain = crowds.email_domain
-    group by
-        messages.dispatch_key,
-        messages.email_domain
-
-),
-
 windows as (
 
     select
@@ -97,9 +97,34 @@ windows as (
 
 ),
 
+full_windows as (
+
+    select distinct *
+    from windows
+    where message_count >= {{ var('domain_burst_messages') }}
+
+),
+
+crowd_sizes as (
+
+    select
+        messages.dispatch_key,
+        messages.email_domain,
+        count(*) as delivered_count
+
+    from messages
+    inner join (select distinct dispatch_key, email_domain from full_windows) as full_crowds
+        on messages.dispatch_key = full_crowds.dispatch_key
+            and messages.email_domain = full_crowds.email_domain
+    group by
+        messages.dispatch_key,
+        messages.email_domain
+
+),
+
 bursts as (
 
-    select distinct
+    select
         windows.dispatch_key || ' ' || windows.email_domain || ' ' || cast({{ epoch_seconds('windows.started_at') }} as bigint) as burst_id,
         windows.dispatch_key,
         windows.email_domain,
@@ -113,15 +138,83 @@ bursts as (
             else 'doubtful'
         end as verdict
 
-    from windows
+    from full_windows as windows
     inner join crowd_sizes
         on windows.dispatch_key = crowd_sizes.dispatch_key
             and windows.email_domain = crowd_sizes.email_domain
-    where windows.message_count >= {{ var('domain_burst_messages') }}
-        and windows.message_count >= {{ var('domain_burst_doubtful_share') }} * crowd_sizes.delivered_count
+    where windows.message_count >= {{ var('domain_burst_doubtful_share') }} * crowd_sizes.delivered_count
 
 ),
 
-{{ changed_rows('bursts', 'burst_id', [
-    'dispatch_key', 'email_domain', 'started_at', 'ended_at', 'message_count', 'delivered_count', 'verdict'
-]) }}
+{%- if is_incremental() %}
+
+held as (
+
+    select * from {{ this }}
+    where dispatch_key is not null
+    {%- if since %}
+        and dispatch_key in (select dispatch_key from touched_dispatches)
+    {%- endif %}
+
+),
+{%- endif %}
+
+changed as (
+
+    select
+        bursts.burst_id,
+        {%- for column in columns %}
+        bursts.{{ column }},
+        {%- endfor %}
+        false as is_gone
+
+    from bursts
+    {%- if is_incremental() %}
+    left join held
+        on bursts.burst_id = held.burst_id
+    where held.burst_id is null
+        or held.is_gone
+        {%- for column in columns %}
+        or {{ differs('bursts.' ~ column, 'held.' ~ column) }}
+        {%- endfor %}
+
+    union all
+
+    select
+        held.burst_id,
+        {%- for column in columns %}
+        held.{{ column }},
+        {%- endfor %}
+        true as is_gone
+
+    from held
+    left join bursts
+        on held.burst_id = bursts.burst_id
+    where bursts.burst_id is null
+        and not held.is_gone
+    {%- endif %}
+
+),
+
+-- bursts are rare: a row that is none tells the next build since when to look
+marked as (
+
+    select * from changed
+
+    union all
+
+    select
+        'built' as burst_id,
+        {%- for column in columns %}
+        null as {{ column }},
+        {%- endfor %}
+        true as is_gone
+
+)
+
+select
+    marked.*,
+    {{ verdict_version() }} as verdict_version,
+    {{ built_at() }} as _built_at
+
+from marked

@@ -27,6 +27,7 @@ changes as (
     select
         message_key,
         dispatch_key,
+        recipient_id,
         _built_at
     from touched
 
@@ -36,6 +37,7 @@ changes as (
     select
         clicks.message_key,
         clicks.dispatch_key,
+        case when clicks.source = 'bitrix' then {{ recipient_of('clicks.message_key') }} end as recipient_id,
         domain_bursts._built_at
     from domain_bursts
     inner join clicks
@@ -49,6 +51,7 @@ changes as (
     select
         event_id as message_key,
         dispatch_key,
+        cast(null as bigint) as recipient_id,
         _built_at
     from complaints
 
@@ -57,6 +60,7 @@ changes as (
     select
         message_id as message_key,
         dispatch_key,
+        {{ recipient_of('message_id') }} as recipient_id,
         _built_at
     from complaints
     where message_id is not null
@@ -66,6 +70,7 @@ changes as (
     select
         previous_message_id as message_key,
         previous_dispatch_key as dispatch_key,
+        {{ recipient_of('previous_message_id') }} as recipient_id,
         _built_at
     from complaints
     where previous_message_id is not null
@@ -76,6 +81,7 @@ select
     message_key,
     message_key as message_id,
     dispatch_key,
+    recipient_id,
     _built_at
 
 from changes

@@ -24,12 +24,21 @@ bitrix_opens as (
 
     select
         *,
-        coalesce('bitrix:' || recipient_id, 'bitrix:open:' || open_id) as message_key
+        'bitrix:' || recipient_id as message_key
 
     from {{ ref('stg_bitrix__opens') }}
+    where recipient_id {{ 'in (select recipient_id from touched)' if since else 'is not null' }}
+
+    union all
+
+    select
+        *,
+        'bitrix:open:' || open_id as message_key
+
+    from {{ ref('stg_bitrix__opens') }}
+    where recipient_id is null
     {%- if since %}
-    where recipient_id in (select recipient_id from touched where recipient_id is not null)
-        or (recipient_id is null and 'bitrix:open:' || open_id in (select message_key from touched))
+        and 'bitrix:open:' || open_id in (select message_key from touched)
     {%- endif %}
 
 ),

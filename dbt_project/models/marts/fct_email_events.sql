@@ -10,13 +10,22 @@
 
 with changed_messages as (
 
-    select distinct message_key
+    select distinct
+        message_key,
+        recipient_id
+
     from {{ ref('int_message_changes') }}
     where {{ newer_than(since) }}
 
 ),
 
 bitrix_messages as (
+
+    select * from {{ ref('int_bitrix_messages') }}
+
+),
+
+messages_left as (
 
     select * from {{ ref('int_bitrix_messages') }}
 
@@ -44,10 +53,24 @@ unsubscribes as (
 
     select
         *,
-        coalesce('bitrix:' || recipient_id, 'bitrix:unsubscribed:' || unsubscribe_id) as message_key
+        'bitrix:' || recipient_id as message_key
 
     from {{ ref('stg_bitrix__unsubscribes') }}
     where not is_deleted
+        and recipient_id {{ 'in (select recipient_id from changed_messages)' if since else 'is not null' }}
+
+    union all
+
+    select
+        *,
+        'bitrix:unsubscribed:' || unsubscribe_id as message_key
+
+    from {{ ref('stg_bitrix__unsubscribes') }}
+    where not is_deleted
+        and recipient_id is null
+    {%- if since %}
+        and 'bitrix:unsubscribed:' || unsubscribe_id in (select message_key from changed_messages)
+    {%- endif %}
 
 ),
 
@@ -113,21 +136,18 @@ bitrix_unsubscribes as (
         'bitrix:unsubscribed:' || unsubscribes.unsubscribe_id as event_id,
         'bitrix' as source,
         unsubscribes.message_key,
-        bitrix_messages.message_id,
-        coalesce(bitrix_messages.letter_id, dispatches.letter_id) as letter_id,
-        bitrix_messages.person_id,
+        messages_left.message_id,
+        coalesce(messages_left.letter_id, dispatches.letter_id) as letter_id,
+        messages_left.person_id,
         'unsubscribed' as event_type,
         unsubscribes.unsubscribed_at as occurred_at,
         {{ no_text }} as bounce_kind
 
     from unsubscribes
-    left join bitrix_messages
-        on unsubscribes.recipient_id = bitrix_messages.recipient_id
+    left join messages_left
+        on unsubscribes.recipient_id = messages_left.recipient_id
     left join dispatches
         on unsubscribes.posting_id = dispatches.posting_id
-    {%- if since %}
-    where unsubscribes.message_key in (select message_key from changed_messages)
-    {%- endif %}
 
 ),
 
