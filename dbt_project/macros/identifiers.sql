@@ -1,5 +1,9 @@
 {#- Every identifier that a standing claim names, once per claim: an address or a recycle bin row is only a way to one. -#}
 {% macro claimed_identifiers() -%}
+    {{ return(adapter.dispatch('claimed_identifiers')()) }}
+{%- endmacro %}
+
+{% macro default__claimed_identifiers() -%}
     select
         kind,
         identifier,
@@ -15,6 +19,21 @@
         other_identifier_number
     from {{ ref('int_identity_claims_standing') }}
     where other_kind in ('contact', 'lead', 'company', 'user', 'email', 'phone')
+{%- endmacro %}
+
+{#- The same with one look at the claims instead of two. -#}
+{% macro postgres__claimed_identifiers() -%}
+    select
+        ends.kind,
+        ends.identifier,
+        ends.identifier_number
+    from {{ ref('int_identity_claims_standing') }} as claims
+    cross join lateral (
+        values
+            (claims.kind, claims.identifier, claims.identifier_number),
+            (claims.other_kind, claims.other_identifier, claims.other_identifier_number)
+    ) as ends (kind, identifier, identifier_number)
+    where ends.kind in ('contact', 'lead', 'company', 'user', 'email', 'phone')
 {%- endmacro %}
 
 {#- A pre-hook of int_identifiers: an identifier that nothing names any more goes. -#}

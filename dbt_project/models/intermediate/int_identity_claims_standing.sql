@@ -5,6 +5,7 @@ with claims as (
 
 ),
 
+-- read a second time, because a list of millions that is used twice would be written down in between
 cards as (
 
     select
@@ -12,7 +13,7 @@ cards as (
         is_deleted,
         is_nobody
 
-    from claims
+    from {{ ref('int_identity_claims') }}
     where kind in ('contact', 'lead', 'company', 'user')
         and other_kind is null
 
