@@ -142,7 +142,7 @@ shares as (
 
 ),
 
--- largest remainder, as in fct_attribution_credits
+-- largest remainder: the units left over go to the largest rests
 whole_units as (
 
     select
