@@ -142,7 +142,7 @@ def test_a_webhook_does_not_shut_the_door(data: RawData, tmp_path: Path, change:
         ("update segments.seg_lapsed set email = 'person4@example.com' where person_id = '3'", r"unique\(email\)"),
         ("update segments.seg_lapsed set email = 'Ann <ann@example.com>' where person_id = '33'", r"regex\(email\)"),
         (
-            "update segments.seg_lapsed set email = 'a@example.com,b@b.ru' where person_id = '3'",
+            "update segments.seg_lapsed set email = 'a@example.com,b@b.ru' where person_id = '33'",
             r"regex\(email\)",
         ),
     ],
