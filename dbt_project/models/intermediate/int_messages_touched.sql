@@ -46,6 +46,12 @@ recipients as (
 
 ),
 
+recipients_by_address as (
+
+    select * from {{ ref('stg_bitrix__recipients') }}
+
+),
+
 recipients_with_cards as (
 
     select * from {{ ref('stg_bitrix__recipients') }}
@@ -90,18 +96,29 @@ recipient_rows as (
 
 ),
 
--- where the address is gone, the row may still name a CRM contact
+-- where the address is gone, the row may still name a CRM contact; few are, so the fields of few have to be parsed
+recipients_of_nobody as (
+
+    select recipients_by_address.recipient_id
+
+    from recipients_by_address
+    left join mailboxes
+        on recipients_by_address.address_id = mailboxes.address_id
+    where mailboxes.person_id is null
+
+),
+
 recipients_of_contacts as (
 
     select
-        recipients.recipient_id,
-        recipients.posting_id
+        recipients_with_cards.recipient_id,
+        recipients_with_cards.posting_id
 
-    from recipients_with_cards as recipients
-    left join mailboxes
-        on recipients.address_id = mailboxes.address_id
+    from recipients_of_nobody
+    inner join recipients_with_cards
+        on recipients_of_nobody.recipient_id = recipients_with_cards.recipient_id
     inner join changed_mailboxes
-        on case when mailboxes.person_id is null then recipients.crm_contact_id end = changed_mailboxes.contact_id
+        on recipients_with_cards.crm_contact_id = changed_mailboxes.contact_id
 
 ),
 
