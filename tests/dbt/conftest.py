@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -79,12 +80,21 @@ def built(loaded_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(loaded_dsn, runs)
 
 
+@contextmanager
+def copy_of_the_built(postgres: EmbeddedPostgres, name: str) -> Iterator[str]:
+    """The DSN of a copy of the built warehouse, gone afterwards."""
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        # a background worker that tidies the original up would have it refused
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'dbt_small_world'")
+        admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
+        try:
+            yield postgres.dsn(name)
+        finally:
+            admin.execute(f"drop database {name} with (force)")
+
+
 @pytest.fixture
 def changed_dsn(built: Built, postgres: EmbeddedPostgres) -> Iterator[str]:
     """A copy of the built warehouse that a test may spoil."""
-    name = "dbt_changed_world"
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
-    yield postgres.dsn(name)
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(f"drop database {name} with (force)")
+    with copy_of_the_built(postgres, "dbt_changed_world") as dsn:
+        yield dsn

@@ -106,40 +106,31 @@ class Mail:
     """(message, letter) of every unsubscribe and complaint."""
 
 
-class _Raw:
+class Raw:
+    """The raw tables of one database."""
+
     def __init__(self, dsn: str) -> None:
-        self._connection = psycopg.connect(dsn, row_factory=dict_row)
-        self._connection.execute("set time zone 'UTC'")
+        self._dsn = dsn
 
     def rows(self, table: str, *, gone: bool = False) -> list[Row]:
-        """All rows; `gone`: also those deleted at the source."""
+        """All rows, with times in UTC; `gone`: also those deleted at the source."""
         where = "" if gone else " where _deleted_at is null"
-        return self._connection.execute(f"select * from {table}{where}").fetchall()
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._connection.close()
+        with psycopg.connect(self._dsn, row_factory=dict_row, options="-c timezone=UTC") as connection:
+            return connection.execute(f"select * from {table}{where}").fetchall()
 
 
 def figures(dsn: str) -> Figures:
     """Everything, from the raw tables of one database."""
-    raw = _Raw(dsn)
-    try:
-        return _figures(raw)
-    finally:
-        raw.close()
+    return _figures(Raw(dsn))
 
 
 def mail(dsn: str) -> Mail:
     """All messages and what was done with them, from the raw tables of one database."""
-    raw = _Raw(dsn)
-    try:
-        return _mail(raw, identify(raw))
-    finally:
-        raw.close()
+    raw = Raw(dsn)
+    return _mail(raw, identify(raw))
 
 
-def _mail(raw: _Raw, people: People) -> Mail:
+def _mail(raw: Raw, people: People) -> Mail:
     letters, letter_of_posting = _letters(raw)
     messages = _messages(raw, people, letters, letter_of_posting)
     clicks, opens = _acts(raw, people, messages, letters, letter_of_posting)
@@ -148,7 +139,7 @@ def _mail(raw: _Raw, people: People) -> Mail:
     return Mail(letters, messages, clicks, opens, departures)
 
 
-def _figures(raw: _Raw) -> Figures:
+def _figures(raw: Raw) -> Figures:
     result = Figures()
     people = identify(raw)
     result.people = {frozenset(group) for group in people.groups() if len(group) > 1}
@@ -182,7 +173,7 @@ def utc(naive: datetime | None) -> datetime | None:
     return None if naive is None else naive.replace(tzinfo=ZONE).astimezone(UTC)
 
 
-def _addresses(raw: _Raw) -> dict[int, Row]:
+def _addresses(raw: Raw) -> dict[int, Row]:
     rows = {row["id"]: row for row in raw.rows("raw_bitrix.b_sender_contact", gone=True)}
     for row in rows.values():
         row["email"] = email(row["code"]) if row["type_id"] == 1 else None
@@ -196,7 +187,7 @@ def _crm_contact(fields: str | None) -> int | None:
 # --- letters, messages, events --------------------------------------------------------------------
 
 
-def _letters(raw: _Raw) -> tuple[list[str], dict[int, tuple[str | None, bool]]]:
+def _letters(raw: Raw) -> tuple[list[str], dict[int, tuple[str | None, bool]]]:
     """All letter ids, and for every posting its letter and whether it is an e-mail letter."""
     chains = {row["id"]: row["message_code"] == "mail" for row in raw.rows("raw_bitrix.b_sender_mailing_chain")}
     letters = [f"bitrix:{number}" for number, is_mail in chains.items() if is_mail]
@@ -217,7 +208,7 @@ def _esp_message(row: Row) -> object:
 
 
 def _messages(
-    raw: _Raw, people: People, letters: Iterable[str], postings: Mapping[int, tuple[str | None, bool]]
+    raw: Raw, people: People, letters: Iterable[str], postings: Mapping[int, tuple[str | None, bool]]
 ) -> dict[object, Message]:
     addresses = _addresses(raw)
     known = set(letters)
@@ -255,7 +246,7 @@ def _messages(
 
 
 def _acts(
-    raw: _Raw,
+    raw: Raw,
     people: People,
     messages: Mapping[object, Message],
     letters: Iterable[str],
@@ -372,7 +363,7 @@ def _judge_open(act: Act, sent_at: datetime | None, own: list[Act], scanned: lis
 
 
 def _departures(
-    raw: _Raw,
+    raw: Raw,
     messages: Mapping[object, Message],
     letters: Iterable[str],
     postings: Mapping[int, tuple[str | None, bool]],
@@ -471,14 +462,14 @@ def _credits(conversions: Iterable[Conversion], clicks: list[Act]) -> dict[str, 
 # --- suppression ----------------------------------------------------------------------------------
 
 
-def evidence_of(raw: _Raw, *, bitrix_only: bool = False) -> Iterator[tuple[str | None, str, datetime | None]]:
+def evidence_of(raw: Raw, *, bitrix_only: bool = False) -> Iterator[tuple[str | None, str, datetime | None]]:
     """(address, state, time); no time means that nobody knows it. `bitrix_only`: what the sender module knows."""
     yield from _bitrix_evidence(raw)
     if not bitrix_only:
         yield from _other_evidence(raw)
 
 
-def _bitrix_evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
+def _bitrix_evidence(raw: Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
     addresses = _addresses(raw)
     recipients = {r["id"]: r for r in raw.rows("raw_bitrix.b_sender_posting_recipient", gone=True)}
     campaigns = {r["id"]: r["mailing_id"] for r in raw.rows("raw_bitrix.b_sender_posting")}
@@ -514,7 +505,7 @@ def _bitrix_evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | No
         yield email(row["code"]), state, utc(row["date_insert"])
 
 
-def _other_evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
+def _other_evidence(raw: Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
     left_at: dict[tuple[str, ...], datetime] = {}
     for row in raw.rows("raw_esp.events", gone=True):
         is_hard = row["event_type"] == "bounced" and row["bounce_kind"] == "hard"
@@ -540,7 +531,7 @@ def _other_evidence(raw: _Raw) -> Iterator[tuple[str | None, str, datetime | Non
         yield address, "hard_bounce", at
 
 
-def preferred_emails(raw: _Raw) -> dict[int, str]:
+def preferred_emails(raw: Raw) -> dict[int, str]:
     """The address the sender module would pick of a contact."""
     found: dict[int, tuple[int, int, str]] = {}
     for row in raw.rows("raw_bitrix.b_crm_field_multi"):
@@ -551,7 +542,7 @@ def preferred_emails(raw: _Raw) -> dict[int, str]:
     return {contact: address for contact, (_, _, address) in found.items()}
 
 
-def crm_answers(raw: _Raw) -> Iterator[tuple[str | None, bool, datetime | None, int]]:
+def crm_answers(raw: Raw) -> Iterator[tuple[str | None, bool, datetime | None, int]]:
     """(address, said yes, time if somebody wrote it down, contact) of every consent field that is filled in."""
     preferred = preferred_emails(raw)
     contacts = {row["id"] for row in raw.rows("raw_bitrix.b_crm_contact")}
@@ -561,7 +552,7 @@ def crm_answers(raw: _Raw) -> Iterator[tuple[str | None, bool, datetime | None, 
             yield preferred.get(row["value_id"]), bool(row["uf_crm_email_consent"]), at, row["value_id"]
 
 
-def dead_mailboxes(raw: _Raw) -> dict[str, datetime]:
+def dead_mailboxes(raw: Raw) -> dict[str, datetime]:
     """Address → when it bounced softly for the third letter in a row."""
     letters: dict[str, dict[object, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in raw.rows("raw_esp.events"):
@@ -587,7 +578,7 @@ def dead_mailboxes(raw: _Raw) -> dict[str, datetime]:
     return found
 
 
-def _suppressed(raw: _Raw, people: People) -> dict[str, str]:
+def _suppressed(raw: Raw, people: People) -> dict[str, str]:
     consents: dict[str, datetime] = {}
     for row in _addresses(raw).values():
         at = utc(row["date_update"])

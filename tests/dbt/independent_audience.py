@@ -15,8 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from tests.dbt.independent import Row, crm_answers, email, evidence_of, utc
-from tests.dbt.independent import _Raw as Raw
+from tests.dbt.independent import Raw, Row, crm_answers, email, evidence_of, utc
 
 CATEGORIES = ("company_news", "sales_and_discounts", "product_updates", "event_invitations")
 TOPICS = ("Company news", "Sales and discounts", "Product updates", "Event invitations")

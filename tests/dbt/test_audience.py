@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import psycopg
@@ -11,8 +10,7 @@ import pytest
 from tests.dbt import independent_audience as audience
 from tests.dbt.conftest import Built
 from tests.dbt.dbt_runs import RUN_AT, dbt, new_load
-from tests.dbt.independent import _Raw as Raw
-from tests.dbt.independent import dead_mailboxes
+from tests.dbt.independent import Raw, dead_mailboxes
 from tests.dbt.independent_audience import CATEGORIES, People
 
 AT = datetime.fromisoformat(RUN_AT).astimezone(UTC)
@@ -56,11 +54,9 @@ def who(built: Built) -> People:
 
 
 @pytest.fixture(scope="module")
-def raw(built: Built) -> Iterator[Raw]:
+def raw(built: Built) -> Raw:
     """The raw tables."""
-    tables = Raw(built.dsn)
-    yield tables
-    tables.close()
+    return Raw(built.dsn)
 
 
 def column(built: Built, query: str) -> set[str]:
@@ -201,9 +197,7 @@ def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path_factory
         variables={"run_at": "2026-11-02T00:00:00+03:00"},
     )
     assert run.returncode == 0, run.output[-4000:]
-    raw = Raw(changed_dsn)
-    expected = dead_mailboxes(raw)
-    raw.close()
+    expected = dead_mailboxes(Raw(changed_dsn))
     rows = changed.rows("select * from marts.fct_suppression_evidence where evidence like 'soft_bounces:%'")
     assert {row["email"]: row["evidenced_at"] for row in rows} == expected
     assert len(expected) == 5

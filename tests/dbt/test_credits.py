@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.dbt.conftest import Built
+from tests.dbt.conftest import Built, copy_of_the_built
 from tests.dbt.dbt_runs import RepeatedDbt
 from tests.dbt.independent import figures
 from tests.dbt.independent_credits import LOOKBACK, MODELS, ROUNDED, Conversion, Touch, credited
@@ -281,22 +281,17 @@ class Edited:
 @pytest.fixture(scope="module")
 def edited(built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
     """A deal with another amount, a deal taken back to work and an order given back, and one run after that."""
-    name = "dbt_ledger_world"
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
-    dsn = postgres.dsn(name)
-    deal, reopened = Built(dsn, {}).rows(WON)
-    (order,) = Built(dsn, {}).rows(PAID)
-    with psycopg.connect(dsn) as connection:
-        for statement in EDITS:
-            connection.execute(
-                statement.format(deal=deal["source_id"], reopened=reopened["source_id"], order=order["source_id"])
-            )
-    repeated = RepeatedDbt(dsn, tmp_path_factory.mktemp("ledger"))
-    repeated.run(*FROM_CARDS.split(), *LEDGER_MODELS.split(), run_at=EDITED_AT.isoformat())
-    yield Edited(repeated, deal, reopened, order)
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(f"drop database {name} with (force)")
+    with copy_of_the_built(postgres, "dbt_ledger_world") as dsn:
+        deal, reopened = Built(dsn, {}).rows(WON)
+        (order,) = Built(dsn, {}).rows(PAID)
+        with psycopg.connect(dsn) as connection:
+            for statement in EDITS:
+                connection.execute(
+                    statement.format(deal=deal["source_id"], reopened=reopened["source_id"], order=order["source_id"])
+                )
+        repeated = RepeatedDbt(dsn, tmp_path_factory.mktemp("ledger"))
+        repeated.run(*FROM_CARDS.split(), *LEDGER_MODELS.split(), run_at=EDITED_AT.isoformat())
+        yield Edited(repeated, deal, reopened, order)
 
 
 def test_edits_by_hand_credit_anew_what_they_touch(edited: Edited) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 import psycopg
 import pytest
-from tests.dbt.conftest import Built
+from tests.dbt.conftest import Built, copy_of_the_built
 from tests.dbt.dbt_runs import dbt
 from tests.dbt.independent_letters import Entity, Found, Trail, links_of
 
@@ -89,29 +89,24 @@ def precision(found: dict[Entity, Found], wanted: dict[Entity, str | None]) -> d
 @pytest.fixture(scope="module")
 def harmed_dsn(built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The built warehouse after visits lost their ids and a letter its links, built anew."""
-    name = "dbt_harmed_letters"
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
-    dsn = postgres.dsn(name)
-    with psycopg.connect(dsn) as connection:
-        connection.execute(HARMED)
-    run = dbt(
-        "run",
-        "--full-refresh",
-        "--select",
-        "+int_visits",
-        "+mart_link_audit",
-        "+mart_link_audit_findings",
-        "+dim_letter",
-        "--exclude",
-        "path:seeds",
-        dsn=dsn,
-        work_dir=tmp_path_factory.mktemp("harmed"),
-    )
-    assert run.returncode == 0, run.output[-4000:]
-    yield dsn
-    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
-        admin.execute(f"drop database {name} with (force)")
+    with copy_of_the_built(postgres, "dbt_harmed_letters") as dsn:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(HARMED)
+        run = dbt(
+            "run",
+            "--full-refresh",
+            "--select",
+            "+int_visits",
+            "+mart_link_audit",
+            "+mart_link_audit_findings",
+            "+dim_letter",
+            "--exclude",
+            "path:seeds",
+            dsn=dsn,
+            work_dir=tmp_path_factory.mktemp("harmed"),
+        )
+        assert run.returncode == 0, run.output[-4000:]
+        yield dsn
 
 
 def test_links_of_the_world_are_right(built: Built, world: World) -> None:

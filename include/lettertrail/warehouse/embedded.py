@@ -42,8 +42,8 @@ _TUNING = {
     "max_connections": "100",
     "jit": "off",
     "max_wal_size": "2GB",
-    # Nobody follows this server, so a table that is made and filled in one transaction, as dbt makes most, needs no log:
-    # it is written once and flushed at commit.
+    # Nobody follows this server, so a table that is made and filled in one transaction, as dbt makes most, needs no
+    # log: it is written once and flushed at commit.
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "work_mem": "32MB",
