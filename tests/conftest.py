@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from lettertrail.warehouse.embedded import EmbeddedPostgres
 from lettertrail.warehouse.migrate import migrate
@@ -22,10 +23,26 @@ if TYPE_CHECKING:
     from lettertrail.sandbox.mariadb import MariaDb
 
 LONGEST = ("e2e", "dbt", "faults", "dags")
+ON_ONE_WORKER = "tests/dbt/"
+"""These share a built warehouse, which takes longer to make than most files take to run."""
 TEMPLATE = "warehouse_template"
 WORLD_SCALE = 0.02
 WORLD_SEED = 7
 WORLD_AS_OF = date(2026, 11, 1)
+
+
+class ByFile(LoadFileScheduling):
+    """A worker takes whole files, and all files that share what is costly to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return ON_ONE_WORKER if scope.startswith(ON_ONE_WORKER) else scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How the tests are shared out (`--dist loadfile`)."""
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -269,10 +269,10 @@ def test_two_groups_with_the_same_interest(service: MailchimpService) -> None:
     """The group tells them apart; the bare name is no answer."""
     with service.store.transaction() as db:
         db.execute("insert into interest_categories select 'c2', list_id, replace(payload, 'Topics', 'Shops') "
-                   "from interest_categories")  # fmt: skip
+                   "from interest_categories where id = 'c1'")  # fmt: skip
         db.execute("update interest_categories set payload = replace(payload, '\"c1\"', '\"c2\"') where id = 'c2'")
         db.execute("insert into interests select 'ffffffffff', 'c2', list_id, replace(payload, ?, 'ffffffffff') "
-                   "from interests", (INTEREST,))  # fmt: skip
+                   "from interests where id = ?", (INTEREST, INTEREST))  # fmt: skip
     sent = [Record("a", service.subscribed, {"Sales": True}), Record("b", service.left, {"Topics: Sales": True})]
     found = by_key(service.adapter().set_preferences(sent), sent)
     assert (found["a"].status, found["b"].status) == ("rejected", "applied")
