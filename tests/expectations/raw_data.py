@@ -71,6 +71,7 @@ create table marts.dim_suppression (
 insert into marts.dim_suppression
 select 'person' || n || '@example.com', n::text, 'everything', 'unsubscribed', n = 1
 from generate_series(1, 10) as n;
+create table marts.fct_suppression_evidence as select *, true as is_standing from marts.dim_suppression;
 create table segments.seg_lapsed (email text, person_id text, city text);
 insert into segments.seg_lapsed select 'person' || n || '@example.com', n::text, 'Omsk'
 from generate_series(1, 300) as n;

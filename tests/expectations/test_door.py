@@ -197,12 +197,14 @@ def test_nobody_who_left_gets_through_with_another_address(data: RawData, tmp_pa
     [
         "update marts.dim_suppression set state = 'hard_bounce'",
         "update marts.dim_suppression set is_from_other_email = false",
+        "insert into marts.fct_suppression_evidence"
+        " values ('private5@example.com', '5', 'everything', 'unsubscribed', true, false)",
     ],
 )
 def test_another_address_is_fine_where_only_the_address_is_suppressed(
     data: RawData, tmp_path: Path, excuse: str
 ) -> None:
-    """A dead mailbox says nothing about another one, and a project may let each address speak for itself."""
+    """A dead mailbox says nothing of another one, a project may let each speak for itself, and one may consent anew."""
     data.execute("update segments.seg_lapsed set email = 'private5@example.com' where person_id = '5'")
     data.execute(excuse)
 

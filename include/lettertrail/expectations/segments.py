@@ -28,11 +28,12 @@ HISTORY = 10
 """Checks whose median is the usual size."""
 
 # A dead mailbox says nothing about the person's other ones, and where suppression holds for single addresses
-# (`suppress_whole_person`), no row is ever about another one.
+# (`suppress_whole_person`), no row is ever about another one. An address with evidence that stands no more has
+# consented since.
 SUPPRESSED_WITHOUT_THEIR_ADDRESS = """
     from {relation} as person
     where lower(btrim(person.email)) not in (
-            select email from marts.dim_suppression where scope = 'everything' and email is not null
+            select email from marts.fct_suppression_evidence where scope = 'everything' and email is not null
         )
         and person.person_id in (
             select person_id
