@@ -11,26 +11,21 @@ services take for a farewell.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Mapping
 
 from lettertrail.clock import Clock, system_clock
 from lettertrail.errors import ConfigurationError, WarehouseError
 from lettertrail.inbox.accounts import Webhook, Webhooks, read_webhooks
 from lettertrail.inbox.limits import Allowance, Limits, is_too_deep, unpacked
+from lettertrail.inbox.reading import Answer, Gone, Message, Receive, Send, own_path, read_body, read_headers
 from lettertrail.inbox.store import Incoming, PostgresStore, Store
 
 log = logging.getLogger(__name__)
 
 DSN = "LETTERTRAIL_INBOX_DSN"
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 _PRIVATE = frozenset(
     {
@@ -41,22 +36,6 @@ _PRIVATE = frozenset(
 )  # fmt: skip
 """Headers that are not stored."""
 _RETRY = ((b"retry-after", b"2"),)
-_CLOSE = ((b"connection", b"close"),)
-
-
-class Answer(Exception):
-    """Ends a request with this status."""
-
-    def __init__(self, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:
-        self.status = status
-        self.why = why
-        """For our log; the sender is not told."""
-        self.headers = headers
-        super().__init__(why)
-
-
-class _Gone(Exception):
-    """The sender hung up."""
 
 
 class Inbox:
@@ -76,11 +55,12 @@ class Inbox:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection of the server."""
         if scope["type"] == "http":
+            path = own_path(scope["path"], scope.get("root_path", ""))
             try:
-                await _answer(send, await self._handle(scope, receive))
+                await _answer(send, await self._handle(path, scope, receive))
             except Answer as answer:
                 await _answer(send, answer.status, answer.headers)
-            except _Gone:
+            except Gone:
                 return
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
@@ -96,8 +76,7 @@ class Inbox:
                 return
             await send({"type": "lifespan.startup.complete"})
 
-    async def _handle(self, scope: Message, receive: Receive) -> int:
-        path = _own_path(scope["path"], scope.get("root_path", ""))
+    async def _handle(self, path: str, scope: Message, receive: Receive) -> int:
         method: str = scope["method"]
         if path == "/health" and method in ("GET", "HEAD"):
             return 200 if self._store.is_well() else 503
@@ -125,8 +104,8 @@ class Inbox:
 
     async def _let_in(self, webhook: Webhook, path: str, scope: Message, receive: Receive) -> Incoming | None:
         """What is to be stored; None for a signed trial without content."""
-        headers = self._headers(scope["headers"])
-        body = await self._body(headers, receive)
+        headers = read_headers(scope["headers"], most=self._limits.header_bytes)
+        body = await read_body(headers, receive, most=self._limits.body_bytes, seconds=self._limits.body_seconds)
         plain = self._plain(webhook, headers, body)
         query: bytes = scope.get("query_string", b"")
         address = f"{path}?{query.decode('latin-1')}" if query else path
@@ -151,46 +130,6 @@ class Inbox:
             raise Answer(400, "too deep")
         return plain
 
-    def _headers(self, raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
-        """By lower-case name; those of one name joined by a comma."""
-        if sum(len(name) + len(value) for name, value in raw) > self._limits.header_bytes:
-            raise Answer(431, "long headers", *_CLOSE)
-        found: dict[str, str] = {}
-        for name, value in raw:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1").replace("\0", "")
-            found[key] = f"{found[key]}, {text}" if key in found else text
-        return found
-
-    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._limits.body_bytes:
-            raise Answer(413, "long body", *_CLOSE)
-        message = await receive()
-        if not message.get("more_body") and message["type"] == "http.request":
-            whole: bytes = message.get("body", b"")
-            self._check_length(whole)
-            return whole
-        try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                return await self._rest(message, receive)
-        except TimeoutError:
-            raise Answer(408, "slow body", *_CLOSE) from None
-
-    async def _rest(self, message: Message, receive: Receive) -> bytes:
-        body = bytearray()
-        while True:
-            if message["type"] != "http.request":
-                raise _Gone
-            body += message.get("body", b"")
-            self._check_length(body)
-            if not message.get("more_body"):
-                return bytes(body)
-            message = await receive()
-
-    def _check_length(self, body: bytes | bytearray) -> None:
-        if len(body) > self._limits.body_bytes:
-            raise Answer(413, "long body", *_CLOSE)
-
     def _tell(self, webhook: Webhook, answer: Answer) -> None:
         """Logs the first, the tenth, the hundredth … of a kind: a flood of forgeries must not become one of lines."""
         address = f"{webhook.account}/{webhook.kind}"
@@ -198,14 +137,6 @@ class Inbox:
         times = self._refused[address, answer.why]
         if str(times).strip("0") == "1":
             log.warning("inbox: %s refused with %s (%s), %d so far", address, answer.status, answer.why, times)
-
-
-def _own_path(path: str, root: str) -> str:
-    """The path below where we are mounted. A proxy may have taken the beginning of `root` away already."""
-    while root and not path.startswith(f"{root}/"):
-        _, slash, rest = root.removeprefix("/").partition("/")
-        root = slash + rest
-    return path.removeprefix(root)
 
 
 async def _answer(send: Send, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
