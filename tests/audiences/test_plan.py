@@ -15,7 +15,8 @@ from lettertrail.audiences.segments import Segment
 from lettertrail.warehouse.connect import connect
 
 PEOPLE = [f"p{number}@example.com" for number in range(8)]
-VALUES = ("member", "add_refused", "remove_refused")
+VALUES = ("member", "found", "add_refused", "remove_refused")
+OURS = ("member", "remove_refused")
 TARGET = Target("mailchimp", "mailchimp", "lapsed")
 SUPPRESSIONS = Target("mailchimp", "mailchimp", "suppressions")
 
@@ -46,9 +47,9 @@ def planned_rows(warehouse: Warehouse, segment: Segment) -> tuple[set[tuple[str,
 
 def expected(case: Case) -> set[tuple[str, str]]:
     """The rules in words of sets. Refusals in these cases are younger than a week."""
-    members = {key for key, value in case.confirmed.items() if value != "add_refused"}
+    members = {key for key, value in case.confirmed.items() if value in OURS}
     desired = case.people - case.suppressed
-    adds = desired - {key for key, value in case.confirmed.items() if value in ("member", "add_refused")}
+    adds = desired - {key for key, value in case.confirmed.items() if value != "remove_refused"}
     leavers = members - case.people if case.mode == "mirror" else set()
     removes = (members & case.suppressed) | leavers
     removes -= {key for key, value in case.confirmed.items() if value == "remove_refused"}
@@ -76,7 +77,8 @@ def test_segment_plan_is_the_difference(warehouse: Warehouse, case: Case) -> Non
     assert plan.planned == len(rows)
     assert plan.audience_size == len(case.people)
     assert plan.subtracted == len(case.people & case.suppressed)
-    assert plan.acknowledged == sum(value != "add_refused" for value in case.confirmed.values())
+    assert plan.acknowledged == sum(value in OURS for value in case.confirmed.values())
+    assert plan.members == sum(value != "add_refused" for value in case.confirmed.values())
     assert not {key for action, key in rows if action == "add"} & case.suppressed
 
 

@@ -149,16 +149,77 @@ def test_mode_decides_who_is_removed_for_leaving(warehouse: Warehouse, mode: str
 
 
 def test_suppress_only_adds_nobody(warehouse: Warehouse) -> None:
-    """In suppress_only, members are only taken out for suppression evidence."""
+    """In suppress_only, members of ours are only taken out for suppression evidence, and nobody joins."""
+    warehouse.fill_segment("ann@example.com", "bob@example.com")
+    mailchimp = FakeDestination()
+    mailchimp.audiences["lapsed"] = {"dan@example.com"}
+    warehouse.sync_segment(mailchimp)
     warehouse.segment = replace(warehouse.segment, mode="suppress_only")
     warehouse.fill_segment("cid@example.com")
-    warehouse.suppress("ann@example.com")
-    mailchimp = FakeDestination()
-    mailchimp.audiences["lapsed"] = {"ann@example.com", "bob@example.com"}
+    warehouse.suppress("ann@example.com", "dan@example.com")
 
     warehouse.sync_segment(mailchimp)
 
-    assert mailchimp.audiences["lapsed"] == {"bob@example.com"}
+    assert mailchimp.audiences["lapsed"] == {"bob@example.com", "dan@example.com"}
+
+
+def test_a_membership_we_did_not_make_is_never_touched(warehouse: Warehouse) -> None:
+    """Adopted on the first run, or found when we came to add: it stays when the person leaves the segment."""
+    warehouse.fill_segment("ann@example.com", "bob@example.com")
+    mailchimp = FakeDestination()
+    mailchimp.audiences["lapsed"] = {"ann@example.com", "dan@example.com"}
+    warehouse.sync_segment(mailchimp)
+    mailchimp.audiences["lapsed"].add("cid@example.com")
+    warehouse.fill_segment("ann@example.com", "bob@example.com", "cid@example.com")
+    assert warehouse.sync_segment(mailchimp).already_ok == 1
+    warehouse.fill_segment("eve@example.com")
+    warehouse.suppress("ann@example.com")
+
+    warehouse.sync_segment(mailchimp, release_brake=True)
+
+    assert mailchimp.audiences["lapsed"] == {f"{name}@example.com" for name in ("ann", "cid", "dan", "eve")}
+    assert warehouse.acknowledged("lapsed") == {
+        "ann@example.com": "found",
+        "cid@example.com": "found",
+        "dan@example.com": "found",
+        "eve@example.com": "member",
+    }
+
+
+def test_a_changed_field_is_sent_alone(warehouse: Warehouse) -> None:
+    """Of three fields one changed: the record brings that one, and the others stay known as confirmed."""
+    warehouse.execute("alter table segments.seg_lapsed add column city text, add column step int, add column name text")
+    warehouse.fill_segment("ann@example.com", "bob@example.com")
+    warehouse.execute("update segments.seg_lapsed set city = 'Omsk', step = 1")
+    mailchimp = FakeDestination()
+    warehouse.sync_segment(mailchimp)
+    warehouse.execute("update segments.seg_lapsed set step = 2 where email like 'bob%'")
+
+    result = warehouse.sync_segment(mailchimp)
+
+    assert warehouse.outcomes(result.sync_run_id) == {"bob@example.com": ("update", "already_ok", "fields changed")}
+    assert mailchimp.attributes["bob@example.com"] == {"step": 2}
+    assert warehouse.sync_segment(mailchimp).planned == 0
+
+
+def test_a_member_whose_field_is_refused_stays_a_member(warehouse: Warehouse) -> None:
+    """The refused value is not sent again at every run, the next value is, and the membership can still be ended."""
+    warehouse.execute("alter table segments.seg_lapsed add column city text")
+    warehouse.fill_segment(*PEOPLE)
+    mailchimp = FakeDestination()
+    warehouse.sync_segment(mailchimp)
+    mailchimp.refusing = {"ann@example.com"}
+    warehouse.execute("update segments.seg_lapsed set city = 'Omsk' where email like 'ann%'")
+    assert warehouse.sync_segment(mailchimp).rejected == 1
+    assert warehouse.sync_segment(mailchimp).planned == 0
+
+    mailchimp.refusing = set()
+    warehouse.execute("update segments.seg_lapsed set city = 'Perm' where email like 'ann%'")
+    assert warehouse.sync_segment(mailchimp).planned == 1
+    warehouse.execute("delete from segments.seg_lapsed where email like 'ann%'")
+    warehouse.sync_segment(mailchimp)
+
+    assert mailchimp.audiences["lapsed"] == set(PEOPLE[1:])
 
 
 def test_refusals_are_recorded_and_asked_again_only_after_a_week(warehouse: Warehouse) -> None:

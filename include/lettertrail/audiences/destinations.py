@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from lettertrail.esps.port import Call, Outcome, Record
+from lettertrail.esps.port import Call, Endpoint, Outcome, Record
 
 
 class Destination(Protocol):
@@ -49,6 +49,16 @@ class TakesAttributes(Protocol):
 
     sends_attributes: bool
     """True when `add_members` sends `Record.attributes` along, also for who is a member already."""
+
+
+@runtime_checkable
+class TellsCalls(Protocol):
+    """A destination that says where its writes go, so that a plan can be shown as calls."""
+
+    @property
+    def endpoints(self) -> Mapping[str, tuple[Endpoint, ...]]:
+        """By what is asked of it: `suppress`, `release`, `add`, `add_bare`, `remove`."""
+        ...
 
 
 class AudienceDestination(Destination, Protocol):

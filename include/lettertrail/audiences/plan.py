@@ -60,6 +60,8 @@ class PlanLine:
     has_evidence: bool
     """True when the action rests on suppression evidence, which the brake never holds."""
     records: int
+    is_new: bool = True
+    """False for what an earlier run was let through with and did not bring to an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,21 @@ class PlannedSample:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldSet:
+    """Records of one action that bring the same fields: services that take columns cut their calls by these."""
+
+    action: str
+    fields: tuple[str, ...]
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What has to change, in numbers."""
 
     lines: tuple[PlanLine, ...]
     acknowledged: int
-    """Segments: confirmed members. Suppressions: records that we suppressed ourselves."""
+    """Records that are ours to take back: members we added, or people we suppressed ourselves."""
     suppression_size: int
     """Addresses in `marts.dim_suppression`."""
     suppressed_before: int
@@ -88,16 +99,21 @@ class Plan:
     """Of these, how many must not be mailed."""
     held_out: int = 0
     """Of the rest, how many are kept back to measure the effect."""
+    members: int = 0
+    """Confirmed members, those we only found among them; 0 for suppressions."""
     sample: tuple[PlannedSample, ...] = ()
+    field_sets: tuple[FieldSet, ...] = ()
 
     @property
     def planned(self) -> int:
         return sum(line.records for line in self.lines)
 
-    def count(self, action: str, *, has_evidence: bool | None = None) -> int:
-        """Planned records of one action, all or only those with (or without) suppression evidence."""
+    def count(self, action: str, *, has_evidence: bool | None = None, is_new: bool | None = None) -> int:
+        """Planned records of one action, all or only those with (or without) suppression evidence, or new ones."""
         return sum(
-            line.records for line in self.lines if line.action == action and has_evidence in (None, line.has_evidence)
+            line.records
+            for line in self.lines
+            if line.action == action and has_evidence in (None, line.has_evidence) and is_new in (None, line.is_new)
         )
 
 
@@ -121,6 +137,7 @@ def plan_suppressions(connection: Connection, target: Target, *, at: datetime) -
         suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
         suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
         sample=_sample(connection),
+        field_sets=_field_sets(connection),
     )
 
 
@@ -129,7 +146,8 @@ def plan_segment(
 ) -> Plan:
     """Fills the temporary table `planned` for one segment at one destination.
 
-    Members whose attributes changed are planned again only where the destination takes attributes.
+    Where the destination takes attributes, a member is sent those fields whose value is not the confirmed one. A
+    membership that was found and not made by us is updated and never removed.
 
     Raises:
         ContractError: when the segment's relation or a mart is missing.
@@ -148,22 +166,25 @@ def plan_segment(
     connection.execute("analyze judged")
     _execute(connection, statements.PLAN_SEGMENT, values)
     size, subtracted, held_out = _row(connection, statements.COUNT_JUDGED, values)
+    ours, members = _row(connection, statements.COUNT_MEMBERS, values)
     return Plan(
         lines=_lines(connection),
-        acknowledged=_number(connection, statements.COUNT_MEMBERS, values),
+        acknowledged=ours,
+        members=members,
         suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
         suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
         audience_size=size,
         subtracted=subtracted,
         held_out=held_out,
         sample=_sample(connection),
+        field_sets=_field_sets(connection),
     )
 
 
 def _start(connection: Connection, values: dict[str, Any]) -> None:
     for statement in statements.TEMPORARY_TABLES:
         connection.execute(statement)
-    for statement in (statements.READ_CONFIRMED, statements.READ_SUPPRESSED):
+    for statement in (statements.READ_CONFIRMED, statements.READ_SUPPRESSED, statements.READ_TRIED):
         _execute(connection, statement, values)
 
 
@@ -174,6 +195,11 @@ def _lines(connection: Connection) -> tuple[PlanLine, ...]:
 def _sample(connection: Connection) -> tuple[PlannedSample, ...]:
     rows: Iterator[tuple[str, str, str]] = iter(connection.execute(statements.PLAN_SAMPLE, [_SAMPLE_SIZE]))
     return tuple(PlannedSample(*row) for row in rows)
+
+
+def _field_sets(connection: Connection) -> tuple[FieldSet, ...]:
+    rows = connection.execute(statements.FIELD_SETS)
+    return tuple(FieldSet(action, tuple(fields), records) for action, fields, records in rows)
 
 
 def _number(connection: Connection, statement: str, values: dict[str, Any]) -> int:

@@ -7,37 +7,47 @@ The order of writing makes a kill at any moment harmless:
 3. `ops.acknowledged` moves only on a confirmation, so the next run plans whatever was not confirmed; a record that
    got through although we never saw the answer comes back as `already_ok`.
 
-The sums of a dead run are made up by the next one.
+The sums of a dead run are made up by the next one. A batch that the destination refuses as a whole is cut in halves
+until the records it is about are found; the others go through.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
-from typing import Any
+from math import log2
+from typing import Any, cast
 
 import psycopg
+from psycopg.types.json import Jsonb
 
-from lettertrail.audiences import statements
+from lettertrail.audiences import approvals, statements
 from lettertrail.audiences.brake import Hold, Limits, holds
 from lettertrail.audiences.destinations import AudienceDestination, Destination, Releases, TakesAttributes
 from lettertrail.audiences.plan import CRM, SUPPRESSIONS, Plan, Target, plan_segment, plan_suppressions
 from lettertrail.audiences.segments import Segment
+from lettertrail.audiences.shown import as_json, planned_calls
+from lettertrail.audiences.state import Mark, Marks, State, settle_state
 from lettertrail.clock import Clock
 from lettertrail.errors import (
     BrakeApplied,
+    ComplianceRefusal,
     ConfigurationError,
     ContractError,
+    Duplicate,
     LedgerImbalance,
     LetterTrailError,
     RateLimited,
+    RequestRejected,
     TemporaryApiError,
 )
-from lettertrail.esps.port import Outcome, Record
+from lettertrail.esps.port import Evidence, Outcome, Record
 from lettertrail.warehouse.connect import Connection, connect
 
 log = logging.getLogger(__name__)
@@ -47,6 +57,8 @@ BATCH_SIZE = 15_000
 the batch into the bulk calls its service takes, and every service's bulk divides this."""
 GIVE_UP_AFTER = 3
 """Batches in a row that failed for a passing reason: the rest is left to the next run."""
+POISONED_AT_MOST = 8
+"""Records of one batch that may make the service refuse a whole call; with more the fault is not theirs."""
 
 SUPPRESSION_LIMITS = Limits(max_removed_pct=20.0, tolerated_rows=10)
 """For releases, the only risky step of suppressing."""
@@ -78,7 +90,16 @@ class _Row:
     record: Record = field(repr=False)
     reason: str
     is_ours: bool
+    fields: dict[str, str]
     value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What goes in batches together."""
+
+    action: str
+    has_evidence: bool
 
 
 def sync_suppressions(
@@ -90,8 +111,11 @@ def sync_suppressions(
     dry_run: bool,
     release_brake: bool = False,
     limits: Limits = SUPPRESSION_LIMITS,
+    marks: Marks | None = None,
 ) -> SyncResult:
     """Tells one destination who must not be mailed, and Bitrix also who may be again.
+
+    `marks` is this machine's memory of its pushes, by which a warehouse that was set back is told.
 
     Raises:
         BrakeApplied: something was held; all the rest was pushed and recorded.
@@ -103,7 +127,7 @@ def sync_suppressions(
     writes: dict[str, _Write] = {"suppress": destination.suppress}
     if isinstance(destination, Releases):
         writes["release"] = destination.release
-    sync = _Sync(target, warehouse_dsn, destination, writes, run_id, clock, dry_run, release_brake, limits)
+    sync = _Sync(target, warehouse_dsn, destination, writes, run_id, clock, dry_run, release_brake, limits, marks)
     return sync.run(destination.suppressed, partial(plan_suppressions, target=target))
 
 
@@ -117,10 +141,11 @@ def sync_segment(
     dry_run: bool,
     release_brake: bool = False,
     limits: Limits | None = None,
+    marks: Marks | None = None,
 ) -> SyncResult:
     """Makes an audience at one destination what the segment says, less everybody who must not be mailed.
 
-    `limits` default to the segment's own.
+    `limits` default to the segment's own. `marks` as in `sync_suppressions`.
 
     Raises:
         BrakeApplied: something was held; all the rest was pushed and recorded.
@@ -134,14 +159,25 @@ def sync_segment(
     target = Target(destination.name, destination.account, segment.audience)
     writes: dict[str, _Write] = {
         "add": partial(destination.add_members, segment.audience),
+        "update": partial(destination.add_members, segment.audience),
         "remove": partial(destination.remove_members, segment.audience),
     }
     if limits is None:
-        limits = Limits(max_removed_pct=segment.max_removed_pct, max_removed_rows=segment.max_removed_rows)
-    sync = _Sync(target, warehouse_dsn, destination, writes, run_id, clock, dry_run, release_brake, limits)
+        limits = segment_limits(segment)
+    sync = _Sync(target, warehouse_dsn, destination, writes, run_id, clock, dry_run, release_brake, limits, marks)
     sends_attributes = isinstance(destination, TakesAttributes) and destination.sends_attributes
     plan = partial(plan_segment, segment=segment, target=target, sends_attributes=sends_attributes)
     return sync.run(partial(destination.members, segment.audience), plan)
+
+
+def segment_limits(segment: Segment) -> Limits:
+    """The brake as the segment's file sets it."""
+    return Limits(
+        max_removed_pct=segment.max_removed_pct,
+        max_removed_rows=segment.max_removed_rows,
+        max_added_pct=segment.max_added_pct,
+        max_added_rows=segment.max_added_rows,
+    )
 
 
 @dataclass(slots=True)
@@ -155,7 +191,11 @@ class _Sync:
     dry_run: bool
     release_brake: bool
     limits: Limits
+    marks: Marks | None = None
     calls_made: int = 0
+    state: State = field(default_factory=State)
+    grants: dict[str, approvals.Grant] = field(default_factory=dict)
+    """The approvals that let this run's records through, by action."""
 
     def run(self, present: Callable[[], Iterable[str]], make_plan: Callable[..., Plan]) -> SyncResult:
         with self._connected() as connection:
@@ -166,6 +206,8 @@ class _Sync:
             sync_run_id = self._open(connection, plan, held, at)
             fault = None if self.dry_run else self._push(connection, sync_run_id)
             result = self._close(connection, sync_run_id)
+            if not self.dry_run:
+                self._mark(sync_run_id, at, is_finished=True)
         log.info(
             "%s planned=%s applied=%s already_ok=%s rejected=%s retry_pending=%s held=%s dry_run=%s",
             self.target,
@@ -197,82 +239,101 @@ class _Sync:
             yield connection
 
     def _settle(self, connection: Connection, present: Callable[[], Iterable[str]]) -> None:
-        """Ends runs that died, and on the first run adopts what the destination already has."""
-        values = {**self.target.as_values(), "at": self.clock()}
+        """Ends runs that died, and makes sure that what is known as confirmed is what the last push left."""
         if closed := self._close_runs(connection):
             log.warning("%s unfinished runs closed=%s", self.target, closed)
-        row = connection.execute(statements.IS_FIRST_RUN, values).fetchone()
-        if row is None or not row[0]:
-            return
-        value = "found" if self.target.audience == SUPPRESSIONS else "member"
-        with connection.transaction():
-            connection.execute("create temporary table adopted (record_key text not null) on commit drop")
-            with connection.cursor().copy("copy adopted from stdin") as copy:
-                for key in present():
-                    copy.write_row([key])
-            adopted = connection.execute(statements.ADOPT, {**values, "value": value}).rowcount
-        log.info("%s first run, adopted=%s", self.target, adopted)
+        self.state = settle_state(connection, self.target, present, self.marks, at=self.clock())
 
     def _holds(self, connection: Connection, plan: Plan, at: datetime) -> tuple[Hold, ...]:
         row = connection.execute(statements.MARTS_BUILT_AT).fetchone()
-        found = holds(plan, self.limits, marts_built_at=row[0] if row else None, at=at)
+        built_at = row[0] if row else None
+        copying = [str(found[0]) for found in connection.execute(statements.OPEN_COPIES, {"built_at": built_at})]
+        found = holds(plan, self.limits, marts_built_at=built_at, at=at, copying=copying, state=self.state)
         if found and self.release_brake:
             log.warning("%s brake released by hand: %s", self.target, "; ".join(hold.why for hold in found))
             return ()
-        return found
+        grants = approvals.granted(connection, self.target, at=at)
+        return tuple(hold for one in found if (hold := self._after_approval(plan, one, grants.get(one.action))))
+
+    def _after_approval(self, plan: Plan, hold: Hold, grant: approvals.Grant | None) -> Hold | None:
+        """None when a person approved as many records as are planned now."""
+        if grant is None or not hold.can_be_approved:
+            return hold
+        records = plan.count(hold.action, has_evidence=False)
+        if records > grant.left:
+            return replace(hold, why=f"{hold.why}; approved were at most {grant.left}")
+        log.warning("%s approved: %s of at most %s to %s", self.target, records, grant.left, hold.action)
+        self.grants[hold.action] = grant
+        return None
 
     def _open(self, connection: Connection, plan: Plan, held: tuple[Hold, ...], at: datetime) -> int:
         for hold in held:
-            connection.execute(statements.HOLD, [hold.why, hold.action])
-        values = {
+            values = {"why": hold.why, "action": hold.action, "with_old": not hold.can_be_approved}
+            connection.execute(statements.HOLD, values)
+        shown = as_json(plan, held, planned_calls(plan, self.destination))
+        opened = {
             **self.target.as_values(),
             "run_id": self.run_id,
             "dry_run": self.dry_run,
             "planned": plan.planned,
             "brake_reason": "; ".join(f"{hold.action}: {hold.why}" for hold in held) or None,
+            "plan": Jsonb(shown),
             "at": at,
         }
         with connection.transaction():
-            row = connection.execute(statements.OPEN_RUN, values).fetchone()
+            row = connection.execute(statements.OPEN_RUN, opened).fetchone()
             assert row is not None
             sync_run_id = int(row[0])
             connection.execute(statements.RECORD_PLAN, {"sync_run_id": sync_run_id, "dry_run": self.dry_run, "at": at})
         for line in plan.lines:
-            log.debug("%s plan %s, %s: %s", self.target, line.action, line.reason, line.records)
+            log.info("%s plan %s, %s: %s", self.target, line.action, line.reason, line.records)
+        for calls in shown["calls"]:
+            log.info("%s plan %s: at most %s calls %s", self.target, calls["action"], calls["calls"], calls["call"])
+        if not self.dry_run:
+            self._mark(sync_run_id, at, is_finished=False)
         return sync_run_id
+
+    def _mark(self, sync_run_id: int, at: datetime, *, is_finished: bool) -> None:
+        if self.marks is not None:
+            self.marks.set(self.target, Mark(sync_run_id, at, is_finished))
 
     def _push(self, connection: Connection, sync_run_id: int) -> LetterTrailError | None:
         """Pushes batch by batch and returns what went wrong for good, after recording it."""
         failures = 0
-        for action, rows in self._batches(connection):
-            fault = self._push_batch(connection, sync_run_id, action, rows)
+        for group, rows in self._batches(connection):
+            fault = self._push_batch(connection, sync_run_id, group, rows)
             if fault is None:
                 failures = 0
                 continue
             if not isinstance(fault, _PASSING):
                 return fault
             failures += 1
-            log.warning("%s batch of %s failed for now: %s", self.target, action, fault)
+            log.warning("%s batch of %s failed for now: %s", self.target, group.action, fault)
             if failures == GIVE_UP_AFTER:
-                break
+                return None
+        if self.release_brake or {"remove", "release"} & set(self.grants):
+            # A person has looked at what the rebuilt state would take back.
+            connection.execute(statements.TRUST_STATE, self.target.as_values())
         return None
 
-    def _batches(self, connection: Connection) -> Iterator[tuple[str, dict[str, _Row]]]:
+    def _batches(self, connection: Connection) -> Iterator[tuple[_Group, dict[str, _Row]]]:
         """What is not held, by action: whatever stops mail first, additions last."""
         connection.execute(statements.ORDER_PLAN)
         for action, has_evidence in connection.execute(statements.GROUPS).fetchall():
             values = {"action": action, "has_evidence": has_evidence, "after": "", "size": BATCH_SIZE}
             while found := connection.execute(statements.BATCH, values).fetchall():
-                yield action, {row[0]: self._row(*row) for row in found}
+                yield _Group(action, has_evidence), {row[0]: self._row(row) for row in found}
                 values["after"] = found[-1][0]
 
-    def _row(self, key: str, reason: str, is_ours: bool, attributes: dict[str, Any], value: str | None) -> _Row:
+    def _row(self, found: Sequence[Any]) -> _Row:
+        key, reason, is_ours, attributes, fields, value = found
         email = "" if self.target.destination == CRM else key
-        return _Row(Record(key=key, email=email, attributes=attributes), reason, is_ours, value)
+        return _Row(Record(key=key, email=email, attributes=attributes), reason, is_ours, fields, value)
 
     def _push_batch(
-        self, connection: Connection, sync_run_id: int, action: str, rows: dict[str, _Row]
+        self, connection: Connection, sync_run_id: int, group: _Group, rows: dict[str, _Row]
     ) -> LetterTrailError | None:
+        action = group.action
         in_flight = [Outcome(key, "retry_pending", "in flight") for key in rows]
         self._record(connection, sync_run_id, action, rows, in_flight)
         write = self.writes.get(action)
@@ -283,6 +344,9 @@ class _Sync:
             self._record(connection, sync_run_id, action, rows, outcomes)
             self._acknowledge(connection, action, rows, outcomes)
             self._record_calls(connection, sync_run_id)
+            if not group.has_evidence and (grant := self.grants.get(action)):
+                answered = sum(outcome.status != "retry_pending" for outcome in outcomes)
+                approvals.spend(connection, grant.approval_id, answered)
         return fault
 
     def _record(
@@ -309,14 +373,34 @@ class _Sync:
     ) -> None:
         now = {**self.target.as_values(), "at": self.clock()}
         confirmed = {
-            outcome.key: _confirmed_value(action, rows[outcome.key], outcome)
+            outcome.key: _confirmed(action, rows[outcome.key], outcome)
             for outcome in outcomes
             if outcome.status != "retry_pending"
         }
-        kept = {key: value for key, value in confirmed.items() if value is not None}
-        connection.execute(statements.ACKNOWLEDGE, {**now, "keys": list(kept), "values": list(kept.values())})
-        gone = [key for key, value in confirmed.items() if value is None]
+        before = self._sum(connection, list(confirmed))
+        kept = {key: (value, fields) for key, (value, fields) in confirmed.items() if value is not None}
+        connection.execute(
+            statements.ACKNOWLEDGE,
+            {
+                **now,
+                "keys": list(kept),
+                "values": [value for value, _ in kept.values()],
+                "fields": [json.dumps(fields) for _, fields in kept.values()],
+            },
+        )
+        gone = [key for key, (value, _) in confirmed.items() if value is None]
         connection.execute(statements.FORGET, {**now, "keys": gone})
+        after = self._sum(connection, list(confirmed))
+        connection.execute(
+            statements.MOVE_STATE, {**now, "records": after[0] - before[0], "checksum": after[1] - before[1]}
+        )
+
+    def _sum(self, connection: Connection, keys: list[str]) -> tuple[int, Decimal]:
+        row: tuple[int, Decimal] | None = connection.execute(
+            statements.SUM_OF_KEYS, {**self.target.as_values(), "keys": keys}
+        ).fetchone()
+        assert row is not None
+        return row
 
     def _record_calls(self, connection: Connection, sync_run_id: int) -> None:
         calls = self.destination.calls()
@@ -365,37 +449,94 @@ class _Sync:
             raise BrakeApplied(
                 f"{self.target}: {result.held} of {result.planned} records are held ({result.brake_reason}). "
                 f"The rest was pushed. Look at ops.sync_records of sync run {result.sync_run_id}; "
-                "if it is right, trigger the DAG with the param release_brake"
+                "if it is right, approve it in the DAG approve_held, or trigger this DAG with the param release_brake"
             )
 
 
 def _collect(write: _Write, rows: dict[str, _Row]) -> tuple[list[Outcome], LetterTrailError | None]:
     """One outcome for every record of the batch, whatever the destination did, and the fault if there was one."""
     answered: dict[str, Outcome] = {}
-    fault: LetterTrailError | None = None
-    try:
-        for outcome in write([row.record for row in rows.values()]):
-            if outcome.key not in rows or outcome.key in answered:
-                fault = ContractError("the destination answered for a record that was not asked about")
-                break
-            answered[outcome.key] = outcome
-        else:
-            if len(answered) < len(rows):
-                fault = ContractError(f"the destination did not account for {len(rows) - len(answered)} records")
-    except LetterTrailError as error:
-        fault = error
+    fault = _ask(write, [row.record for row in rows.values()], answered)
+    if isinstance(fault, RequestRejected):
+        fault = _bisect(write, rows, answered, fault)
     why = f"no certain answer ({type(fault).__name__})"
     outcomes = [answered.get(key) or Outcome(key, "retry_pending", why) for key in rows]
     return outcomes, fault
 
 
-def _confirmed_value(action: str, row: _Row, outcome: Outcome) -> str | None:
-    """What `ops.acknowledged` shall say; None means no row."""
+def _ask(write: _Write, records: Sequence[Record], answered: dict[str, Outcome]) -> LetterTrailError | None:
+    """Writes records, adds what was said of each to `answered`, and returns the fault that ended it early."""
+    asked = {record.key for record in records}
+    try:
+        for outcome in write(records):
+            if outcome.key not in asked or outcome.key in answered:
+                return ContractError("the destination answered for a record that was not asked about")
+            answered[outcome.key] = outcome
+    except LetterTrailError as error:
+        return error
+    if silent := len(asked - answered.keys()):
+        return ContractError(f"the destination did not account for {silent} records")
+    return None
+
+
+def _bisect(
+    write: _Write, rows: dict[str, _Row], answered: dict[str, Outcome], refusal: RequestRejected
+) -> LetterTrailError | None:
+    """Halves a batch that was refused as a whole until the records that poison it are alone, and refuses only those.
+
+    When too many of them would be refused, the fault is not the records' (a setting, the whole account): it stands as
+    it was, and all that is not answered stays pending.
+    """
+    waiting = [row.record for key, row in rows.items() if key not in answered]
+    tries_left = POISONED_AT_MOST * (int(log2(len(waiting))) + 2) * 2
+    refused: dict[str, Outcome] = {}
+    parts = _halves(waiting)
+    while parts and tries_left:
+        part = parts.pop()
+        tries_left -= 1
+        fault = _ask(write, part, answered)
+        if fault is None:
+            continue
+        if not isinstance(fault, RequestRejected):
+            return fault
+        rest = [record for record in part if record.key not in answered]
+        if len(part) > 1:
+            parts += _halves(rest)
+            continue
+        refused[part[0].key] = _refused(part[0].key, fault)
+        if len(refused) > POISONED_AT_MOST:
+            return refusal
+    if parts or len(refused) == len(rows) > 1:
+        return refusal
+    log.warning("a batch of %s records was refused because of %s of them", len(rows), len(refused))
+    answered |= refused
+    return None
+
+
+def _halves(records: list[Record]) -> list[list[Record]]:
+    """The second half first: the last is taken first."""
+    middle = (len(records) + 1) // 2
+    return [part for part in (records[middle:], records[:middle]) if part]
+
+
+def _refused(key: str, error: RequestRejected) -> Outcome:
+    """What the refusal of a call with one record says of that record."""
+    if isinstance(error, Duplicate):
+        return Outcome(key, "already_ok", "the service has done this already")
+    if isinstance(error, ComplianceRefusal):
+        return Outcome(key, "rejected", "compliance", cast("Evidence", error.evidence))
+    return Outcome(key, "rejected", f"the service refuses it ({error.code or error.status or type(error).__name__})")
+
+
+def _confirmed(action: str, row: _Row, outcome: Outcome) -> tuple[str | None, dict[str, str]]:
+    """What `ops.acknowledged` shall say from now on, and of which fields; None means no row."""
     if outcome.status == "rejected":
-        return f"{action}_refused"
-    if action == "suppress" and outcome.status == "already_ok" and not row.is_ours:
-        return "found"
-    return row.value
+        if action == "update":
+            return row.value, {field: f"!{value}" for field, value in row.fields.items()}
+        return f"{action}_refused", {}
+    if action in ("suppress", "add") and outcome.status == "already_ok" and not row.is_ours:
+        return "found", row.fields
+    return row.value, row.fields
 
 
 def _reason(planned: str, answer: str | None) -> str:

@@ -11,6 +11,8 @@ Keys of `push`:
                        suppress_only (only take out people who must not be mailed)
     max_removed_pct    the brake: removals of one run, in percent of the confirmed membership (default 20)
     max_removed_rows   the same as a number of people (default: no such limit)
+    max_added_pct      new members of one run, in percent of the members (default 50; up to 100 people always may join)
+    max_added_rows     the same as a number of people, the first run included (default: no such limit)
     holdout_pct        this share of people is never sent, so that the effect can be measured (default 0)
     audience           the name at the destination (default: the model's name without `seg_`)
 """
@@ -34,7 +36,9 @@ log = logging.getLogger(__name__)
 MODES = ("mirror", "upsert", "suppress_only")
 IDENTITY_COLUMNS = ("email", "person_id")
 _PREFIX = "seg_"
-_KEYS = frozenset({"to", "mode", "max_removed_pct", "max_removed_rows", "holdout_pct", "audience"})
+_KEYS = frozenset(
+    {"to", "mode", "max_removed_pct", "max_removed_rows", "max_added_pct", "max_added_rows", "holdout_pct", "audience"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Segment:
     mode: str = "mirror"
     max_removed_pct: float = 20.0
     max_removed_rows: int | None = None
+    max_added_pct: float = 50.0
+    max_added_rows: int | None = None
     holdout_pct: float = 0.0
     attributes: tuple[str, ...] = ()
     """The columns sent along: all but `email` and `person_id`."""
@@ -134,6 +140,8 @@ def _segment(node: Mapping[str, Any], push: Any) -> Segment:
         mode=_mode(name, push.get("mode", "mirror")),
         max_removed_pct=_percent(name, "max_removed_pct", push.get("max_removed_pct", 20)),
         max_removed_rows=_rows(name, "max_removed_rows", push.get("max_removed_rows")),
+        max_added_pct=_percent(name, "max_added_pct", push.get("max_added_pct", 50), most=10_000),
+        max_added_rows=_rows(name, "max_added_rows", push.get("max_added_rows")),
         holdout_pct=_percent(name, "holdout_pct", push.get("holdout_pct", 0)),
         attributes=tuple(column for column in node.get("columns", {}) if column not in IDENTITY_COLUMNS),
     )
@@ -162,9 +170,9 @@ def _mode(name: str, value: Any) -> str:
     return str(value)
 
 
-def _percent(name: str, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise ConfigurationError(f"{name}: meta.push.{key} is {value!r}; say a number from 0 to 100")
+def _percent(name: str, key: str, value: Any, *, most: int = 100) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise ConfigurationError(f"{name}: meta.push.{key} is {value!r}; say a number from 0 to {most}")
     return float(value)
 
 

@@ -3,11 +3,13 @@
 `ops.acknowledged.value` says what a destination confirmed last about a record:
 
     suppressed            we suppressed it (only this is ever released)
-    found                 it was suppressed already when we came
-    member                it is in the audience; `member:<md5>` when attributes were sent along
+    member                we put it into the audience (only this is ever removed)
+    found                 it was suppressed, or in the audience, already when we came: not ours to take back
     <action>_refused      it refused that action; asked again after a while or when the contact changed
 
-A record that was released, or removed from an audience, has no row.
+`fields` says the same of every attribute: a fingerprint of the value it confirmed, or `!` and the fingerprint of the
+one it refused. A field that is not there is unknown and is sent. A record that was released, or removed from an
+audience, has no row.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ TEMPORARY_TABLES = (
         reason        text not null,
         has_evidence  boolean not null,
         is_ours       boolean not null default false,
+        is_new        boolean not null default true,
         attributes    jsonb not null default '{}',
+        fields        jsonb not null default '{}',
         value         text,
         held_because  text
     )
@@ -29,7 +33,7 @@ TEMPORARY_TABLES = (
     create temporary table if not exists judged (
         record_key   text not null,
         attributes   jsonb not null,
-        value        text not null,
+        fields       jsonb not null,
         state        text,
         is_held_out  boolean not null
     )
@@ -38,17 +42,26 @@ TEMPORARY_TABLES = (
     create temporary table if not exists confirmed (
         record_key    text primary key,
         value         text not null,
+        fields        jsonb not null,
         confirmed_at  timestamptz not null
     )
     """,
     "create temporary table if not exists suppressed (record_key text primary key, state text not null)",
+    """
+    create temporary table if not exists tried (
+        record_key     text not null,
+        action         text not null,
+        is_unanswered  boolean not null,
+        primary key (record_key, action)
+    )
+    """,
     "drop index if exists planned_order",
-    "truncate planned, judged, confirmed, suppressed",
+    "truncate planned, judged, confirmed, suppressed, tried",
 )
 
 READ_CONFIRMED = """
-insert into confirmed (record_key, value, confirmed_at)
-select record_key, value, confirmed_at
+insert into confirmed (record_key, value, fields, confirmed_at)
+select record_key, value, fields, confirmed_at
 from ops.acknowledged
 where destination = %(destination)s and account = %(account)s and audience = %(audience)s
 """
@@ -58,6 +71,41 @@ select email, min(state)
 from marts.dim_suppression
 where scope = 'everything'
 group by email
+"""
+# What earlier runs let through and did not bring to an end. `is_unanswered`: a call went out and we never saw its
+# answer, so what is found done may well be our doing.
+READ_TRIED = """
+with
+
+runs as (
+
+    select sync_run_id, retry_pending
+    from ops.sync_runs
+    where destination = %(destination)s
+        and account = %(account)s
+        and audience = %(audience)s
+        and not dry_run
+
+)
+
+insert into tried (record_key, action, is_unanswered)
+select
+    record.record_key,
+    record.action,
+    bool_or(record.reason not like '%%; not sent yet' and record.reason not like '%%; not attempted')
+from ops.sync_records as record
+inner join runs using (sync_run_id)
+where runs.retry_pending > 0
+    and record.outcome = 'retry_pending'
+    and not exists (
+        select
+        from ops.sync_records as later
+        inner join runs as later_runs using (sync_run_id)
+        where later.record_key = record.record_key
+            and later.sync_run_id > record.sync_run_id
+            and later.outcome in ('applied', 'already_ok', 'rejected')
+    )
+group by record.record_key, record.action
 """
 
 PLAN_ESP_SUPPRESSIONS = """
@@ -94,26 +142,6 @@ where confirmed.record_key is null
 PLAN_CRM_FLAGS = """
 with
 
-tried as (
-
-    -- the last word about a record is a call whose answer we never saw
-    select distinct on (record_key)
-        record_key,
-        action,
-        outcome = 'retry_pending' and reason not like '%%; not sent yet' as is_unanswered
-    from ops.sync_records
-    where sync_run_id in (
-        select sync_run_id
-        from ops.sync_runs
-        where destination = %(destination)s
-            and account = %(account)s
-            and audience = %(audience)s
-            and not dry_run
-    )
-    order by record_key, sync_run_id desc
-
-),
-
 contacts as (
 
     select
@@ -130,11 +158,11 @@ select
     'suppress',
     'suppressed: ' || contacts.state,
     true,
-    coalesce(tried.is_unanswered and tried.action = 'suppress', false),
+    coalesce(tried.is_unanswered, false),
     'suppressed'
 from contacts
 left join confirmed using (record_key)
-left join tried using (record_key)
+left join tried on tried.record_key = contacts.record_key and tried.action = 'suppress'
 where not contacts.is_marketing_allowed
     and (
         confirmed.record_key is null
@@ -161,7 +189,7 @@ where contacts.is_marketing_allowed
 
 # The holdout draws the same people every time and other people for every segment. 10 000 steps: 0.01 percent.
 JUDGE_PEOPLE = """
-insert into judged (record_key, attributes, value, state, is_held_out)
+insert into judged (record_key, attributes, fields, state, is_held_out)
 with
 
 people as (
@@ -180,8 +208,14 @@ select
     people.record_key,
     people.attributes,
     case
-        when %(sends_attributes)s and people.attributes <> '{{}}' then 'member:' || md5(people.attributes::text)
-        else 'member'
+        when %(sends_attributes)s then coalesce(
+            (
+                select jsonb_object_agg(attribute.key, left(md5(attribute.value::text), 16))
+                from jsonb_each(people.attributes) as attribute
+            ),
+            '{{}}'
+        )
+        else '{{}}'
     end,
     suppressed.state,
     ('x' || substr(md5(%(segment)s || ':' || people.draw_key), 1, 8))::bit(32)::bigint %% 10000 < %(holdout)s
@@ -192,41 +226,73 @@ left join suppressed using (record_key)
 PLAN_SEGMENT = """
 with
 
-members as (
-
-    select * from confirmed where value <> 'add_refused'
-
-),
-
 desired as (
 
     select * from judged where state is null and not is_held_out
 
 )
 
-insert into planned (record_key, action, reason, has_evidence, attributes, value)
+insert into planned (record_key, action, reason, has_evidence, is_ours, is_new, attributes, fields, value)
 select
     desired.record_key,
     'add',
-    case when confirmed.value like 'member%%' then 'attributes changed' else 'joined the segment' end,
+    case
+        when confirmed.value = 'add_refused' then 'asked again'
+        when tried.record_key is not null then 'not confirmed yet'
+        else 'joined the segment'
+    end,
     false,
+    coalesce(tried.is_unanswered, false) or confirmed.value is not distinct from 'remove_refused',
+    tried.record_key is null,
     desired.attributes,
-    desired.value
+    desired.fields,
+    'member'
 from desired
 left join confirmed using (record_key)
+left join tried on tried.record_key = desired.record_key and tried.action = 'add'
 where %(mode)s <> 'suppress_only'
-    -- a destination that stopped taking attributes has nothing to be told about them
     and (
         confirmed.value is null
-        or confirmed.value in ('add_refused', 'remove_refused')
-        or (desired.value <> 'member' and confirmed.value <> desired.value)
+        or confirmed.value = 'remove_refused'
+        or (confirmed.value = 'add_refused' and confirmed.confirmed_at < %(refused_before)s)
     )
-    and (confirmed.value is distinct from 'add_refused' or confirmed.confirmed_at < %(refused_before)s)
 
 union all
 
+-- only the fields that differ from what is known to be there; a field nothing is known of is sent
 select
-    members.record_key,
+    desired.record_key,
+    'update',
+    'fields changed',
+    false,
+    confirmed.value = 'member',
+    true,
+    changed.attributes,
+    changed.fields,
+    confirmed.value
+from desired
+inner join confirmed using (record_key)
+cross join lateral (
+    select
+        jsonb_object_agg(field.key, desired.attributes -> field.key) as attributes,
+        jsonb_object_agg(field.key, field.value) as fields
+    from jsonb_each_text(desired.fields) as field
+    where (confirmed.fields ->> field.key) is distinct from field.value
+        and (
+            (confirmed.fields ->> field.key) is distinct from '!' || field.value
+            or confirmed.confirmed_at < %(refused_before)s
+        )
+) as changed
+where %(mode)s <> 'suppress_only'
+    and confirmed.value in ('member', 'found')
+    and not confirmed.fields @> desired.fields
+    and changed.fields is not null
+
+union all
+
+-- never a membership that we only found
+select
+    confirmed.record_key,
     'remove',
     case
         when suppressed.state is not null then 'suppressed: ' || suppressed.state
@@ -234,13 +300,17 @@ select
         else 'left the segment'
     end,
     suppressed.state is not null,
+    true,
+    true,
+    '{}',
     '{}',
     null
-from members
+from confirmed
 left join judged using (record_key)
 left join suppressed using (record_key)
-where (suppressed.state is not null or (%(mode)s = 'mirror' and (judged.record_key is null or judged.is_held_out)))
-    and (members.value <> 'remove_refused' or members.confirmed_at < %(refused_before)s)
+where confirmed.value in ('member', 'remove_refused')
+    and (suppressed.state is not null or (%(mode)s = 'mirror' and (judged.record_key is null or judged.is_held_out)))
+    and (confirmed.value <> 'remove_refused' or confirmed.confirmed_at < %(refused_before)s)
 """
 
 COUNT_JUDGED = """
@@ -250,7 +320,12 @@ select
     count(*) filter (where state is null and is_held_out)
 from judged
 """
-COUNT_MEMBERS = "select count(*) from confirmed where value <> 'add_refused'"
+COUNT_MEMBERS = """
+select
+    count(*) filter (where value in ('member', 'remove_refused')),
+    count(*) filter (where value <> 'add_refused')
+from confirmed
+"""
 COUNT_OURS = "select count(*) from confirmed where value in ('suppressed', 'release_refused')"
 COUNT_CONFIRMED = """
 select count(*) from ops.acknowledged where audience = 'suppressions' and value in ('suppressed', 'found')
@@ -258,10 +333,26 @@ select count(*) from ops.acknowledged where audience = 'suppressions' and value 
 COUNT_SUPPRESSION = "select count(*) from suppressed"
 
 PLAN_LINES = """
-select action, reason, has_evidence, count(*)
+select action, reason, has_evidence, count(*), is_new
 from planned
-group by action, reason, has_evidence
-order by action, reason
+group by action, reason, has_evidence, is_new
+order by action, reason, is_new
+"""
+# All rows of a segment bring the same columns; only an update brings some of them.
+FIELD_SETS = """
+select action, fields, count(*)
+from (
+    select
+        action,
+        case
+            when fields = '{}' then array[]::text[]
+            when action = 'update' then (select array_agg(field order by field) from jsonb_object_keys(fields) as field)
+            else array['all']
+        end as fields
+    from planned
+) as sets
+group by action, fields
+order by action, fields
 """
 PLAN_SAMPLE = """
 select action, reason, left(encode(sha256(record_key::bytea), 'hex'), 12) as fingerprint
@@ -290,9 +381,43 @@ select
 
 ADOPT = """
 insert into ops.acknowledged (destination, account, audience, record_key, value, confirmed_at)
-select distinct %(destination)s, %(account)s, %(audience)s, record_key, %(value)s, %(at)s::timestamptz
+select distinct %(destination)s, %(account)s, %(audience)s, record_key, 'found', %(at)s::timestamptz
 from adopted
-on conflict do nothing
+"""
+
+# Ours is what the ledger shows as made by a call of ours, and not taken back by a later one.
+REBUILD = """
+with
+
+ours as (
+
+    select distinct on (record_key) record_key, action
+    from ops.sync_records
+    inner join ops.sync_runs using (sync_run_id)
+    where destination = %(destination)s
+        and account = %(account)s
+        and audience = %(audience)s
+        and not dry_run
+        and outcome = 'applied'
+        and action <> 'update'
+    order by record_key, sync_run_id desc
+
+)
+
+insert into ops.acknowledged (destination, account, audience, record_key, value, confirmed_at)
+select distinct
+    %(destination)s,
+    %(account)s,
+    %(audience)s,
+    adopted.record_key,
+    case ours.action when 'add' then 'member' when 'suppress' then 'suppressed' else 'found' end,
+    %(at)s::timestamptz
+from adopted
+left join ours using (record_key)
+"""
+FORGET_ALL = """
+delete from ops.acknowledged
+where destination = %(destination)s and account = %(account)s and audience = %(audience)s
 """
 
 # A run that died left every record with an outcome; only the sums are missing.
@@ -325,13 +450,19 @@ where run.sync_run_id = sums.sync_run_id
 
 OPEN_RUN = """
 insert into ops.sync_runs
-    (run_id, destination, account, audience, dry_run, planned, brake_reason, started_at)
-values
-    (%(run_id)s, %(destination)s, %(account)s, %(audience)s, %(dry_run)s, %(planned)s, %(brake_reason)s, %(at)s)
+    (run_id, destination, account, audience, dry_run, planned, brake_reason, plan, started_at)
+values (
+    %(run_id)s, %(destination)s, %(account)s, %(audience)s, %(dry_run)s, %(planned)s, %(brake_reason)s, %(plan)s, %(at)s
+)
 returning sync_run_id
 """
 
-HOLD = "update planned set held_because = %s where action = %s and not has_evidence and held_because is null"
+# What an earlier run was allowed to begin is brought to an end, unless the knowledge itself is in doubt.
+HOLD = """
+update planned
+set held_because = %(why)s
+where action = %(action)s and not has_evidence and held_because is null and (is_new or %(with_old)s)
+"""
 # Written before the first call: from here on every record has an outcome, whatever happens to us.
 RECORD_PLAN = """
 insert into ops.sync_records (sync_run_id, record_key, action, outcome, reason, at)
@@ -351,10 +482,10 @@ select action, has_evidence
 from planned
 where held_because is null
 group by action, has_evidence
-order by array_position(array['suppress', 'remove', 'release', 'add'], action), has_evidence desc
+order by array_position(array['suppress', 'remove', 'release', 'add', 'update'], action), has_evidence desc
 """
 BATCH = """
-select record_key, reason, is_ours, attributes, value
+select record_key, reason, is_ours, attributes, fields, value
 from planned
 where action = %(action)s
     and has_evidence = %(has_evidence)s
@@ -375,11 +506,12 @@ where record.sync_run_id = %(sync_run_id)s
 """
 
 ACKNOWLEDGE = """
-insert into ops.acknowledged (destination, account, audience, record_key, value, confirmed_at)
-select %(destination)s, %(account)s, %(audience)s, record_key, value, %(at)s::timestamptz
-from unnest(%(keys)s::text[], %(values)s::text[]) as answer (record_key, value)
+insert into ops.acknowledged as known (destination, account, audience, record_key, value, fields, confirmed_at)
+select %(destination)s, %(account)s, %(audience)s, record_key, value, fields::jsonb, %(at)s::timestamptz
+from unnest(%(keys)s::text[], %(values)s::text[], %(fields)s::text[]) as answer (record_key, value, fields)
 on conflict (destination, account, audience, record_key)
-do update set value = excluded.value, confirmed_at = excluded.confirmed_at
+do update set
+    value = excluded.value, fields = known.fields || excluded.fields, confirmed_at = excluded.confirmed_at
 """
 FORGET = """
 delete from ops.acknowledged
@@ -399,3 +531,101 @@ where sync_run_id = %s
 """
 
 MARTS_BUILT_AT = "select max(published_at) from ops.segments"
+
+OPEN_COPIES = """
+select target, kind
+from ops.copies
+where outcome is null
+    or (outcome = 'finished' and kind = 'reload' and planned_at < %(built_at)s and finished_at > %(built_at)s)
+order by target
+"""
+
+# --- what the last push left: a loss or a roll-back shows ------------------------------------------------------
+
+READ_STATE = """
+select
+    state.records,
+    state.records = actual.records and state.checksum = actual.checksum as is_intact,
+    state.warehouse_id = ops.warehouse_id() as is_same_warehouse,
+    state.doubted_because,
+    state.restored_at,
+    actual.records
+from (
+    select count(*) as records, coalesce(sum(ops.acknowledged_hash(record_key, value, fields)), 0) as checksum
+    from ops.acknowledged
+    where destination = %(destination)s and account = %(account)s and audience = %(audience)s
+) as actual
+left join ops.sync_states as state
+    on state.destination = %(destination)s and state.account = %(account)s and state.audience = %(audience)s
+"""
+NOTE_STATE = """
+insert into ops.sync_states as state (
+    destination, account, audience, records, checksum, warehouse_id, doubted_because, restored_at, updated_at
+)
+select
+    %(destination)s,
+    %(account)s,
+    %(audience)s,
+    count(*),
+    coalesce(sum(ops.acknowledged_hash(record_key, value, fields)), 0),
+    ops.warehouse_id(),
+    %(doubted_because)s,
+    %(restored_at)s,
+    %(at)s
+from ops.acknowledged
+where destination = %(destination)s and account = %(account)s and audience = %(audience)s
+on conflict (destination, account, audience)
+do update set
+    records = excluded.records,
+    checksum = excluded.checksum,
+    warehouse_id = excluded.warehouse_id,
+    doubted_because = excluded.doubted_because,
+    restored_at = excluded.restored_at,
+    updated_at = excluded.updated_at
+"""
+SUM_OF_KEYS = """
+select count(*), coalesce(sum(ops.acknowledged_hash(record_key, value, fields)), 0)
+from ops.acknowledged
+where destination = %(destination)s
+    and account = %(account)s
+    and audience = %(audience)s
+    and record_key = any(%(keys)s)
+"""
+MOVE_STATE = """
+update ops.sync_states
+set records = records + %(records)s, checksum = checksum + %(checksum)s, updated_at = %(at)s
+where destination = %(destination)s and account = %(account)s and audience = %(audience)s
+"""
+TRUST_STATE = """
+update ops.sync_states
+set doubted_because = null, restored_at = null
+where destination = %(destination)s and account = %(account)s and audience = %(audience)s
+"""
+RESTATE = """
+update ops.sync_states as state
+set records = actual.records, checksum = actual.checksum
+from (
+    select
+        known.destination,
+        known.account,
+        known.audience,
+        count(record.record_key) as records,
+        coalesce(sum(ops.acknowledged_hash(record.record_key, record.value, record.fields)), 0) as checksum
+    from ops.sync_states as known
+    left join ops.acknowledged as record using (destination, account, audience)
+    group by known.destination, known.account, known.audience
+) as actual
+where (state.destination, state.account, state.audience) = (actual.destination, actual.account, actual.audience)
+"""
+IS_MARK_KNOWN = """
+select exists (
+    select
+    from ops.sync_runs
+    where sync_run_id = %(sync_run_id)s
+        and destination = %(destination)s
+        and account = %(account)s
+        and audience = %(audience)s
+        and started_at = %(started_at)s
+        and (finished_at is not null or not %(is_finished)s)
+)
+"""

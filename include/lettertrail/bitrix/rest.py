@@ -33,7 +33,7 @@ from lettertrail.errors import (
     RequestRejected,
     TemporaryApiError,
 )
-from lettertrail.esps.port import AccountConnection, CheckStep, Outcome, Record, operator_hosts
+from lettertrail.esps.port import AccountConnection, CheckStep, Endpoint, Outcome, Record, operator_hosts
 from lettertrail.http import Answer, Call, RestClient
 from lettertrail.throttle import shared_throttle
 
@@ -64,6 +64,10 @@ class BitrixRest:
     hosts: ClassVar[tuple[str, ...]] = tuple(
         f"*.bitrix24.{zone}" for zone in ("ru", "com", "by", "kz", "eu", "de", "fr", "es", "pl", "it", "in")
     )
+    endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {
+        "suppress": (Endpoint("POST /batch of crm.contact.update", BATCH),),
+        "release": (Endpoint("POST /batch of crm.contact.update", BATCH),),
+    }
 
     def __init__(self, *, account: str, api: RestClient) -> None:
         self.account = account

@@ -70,6 +70,7 @@ from lettertrail.esps.port import (
     ConnectionField,
     Contact,
     Delivery,
+    Endpoint,
     Esp,
     Event,
     Evidence,
@@ -136,6 +137,12 @@ class Esputnik(Esp):
     calls_per_second = 0.8
     connections = 1
     sends_attributes = True
+    endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {
+        "suppress": (Endpoint("POST /v1/emails/unsubscribed/add", UNSUBSCRIBE_BULK),),
+        "add": (Endpoint("POST /v1/contacts", BULK, splits_by_fields=True),),
+        "add_bare": (Endpoint("POST /v1/contacts", BULK),),
+        "remove": (Endpoint("POST /v1/group/{group}/contacts/detach", DETACH_BULK),),
+    }
 
     @classmethod
     def connect(

@@ -76,6 +76,7 @@ from lettertrail.esps.port import (
     ConnectionField,
     Contact,
     Delivery,
+    Endpoint,
     Esp,
     Event,
     Hook,
@@ -143,6 +144,12 @@ class Mailchimp(Esp):
     bulk = BULK
     connections = 4  # of ten: people and other programs use the account too
     sends_attributes = True
+    endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {
+        "suppress": (Endpoint("POST /lists/{list}", BULK, times="audience"),),
+        "add": (Endpoint("POST /lists/{list}", BULK),),
+        "add_bare": (Endpoint("POST /lists/{list}/segments/{segment}", BULK),),
+        "remove": (Endpoint("POST /lists/{list}/segments/{segment}", BULK),),
+    }
 
     def __init__(
         self,

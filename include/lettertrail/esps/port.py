@@ -37,6 +37,7 @@ __all__ = [
     "ConnectionField",
     "Contact",
     "Delivery",
+    "Endpoint",
     "Esp",
     "Event",
     "Export",
@@ -241,6 +242,20 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a writing method sends its records, so that a plan can say what it would call."""
+
+    call: str
+    """Method and path as documented: `POST /lists/{list}`."""
+    bulk: int
+    """Records that go into one call."""
+    splits_by_fields: bool = False
+    """True when records that bring different fields go in different calls."""
+    times: str | None = None
+    """What the calls repeat for, where that is not known before: `address book`."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckStep:
     """One step of a connection check; `message` says what to do when it is not `ok`."""
 
@@ -339,6 +354,8 @@ class Esp(ABC):
     """How many requests of one account may be under way at once, over all tasks."""
     sends_attributes: ClassVar[bool] = False
     """True when `add_members` sends `Record.attributes` along, also for who is a member already."""
+    endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {}
+    """`suppress`, `add` (with attributes), `add_bare` (without) and `remove`; what is missing is shown as unknown."""
 
     def __init__(
         self, *, account: str, api: RestClient, options: Mapping[str, object] | None = None, clock: Clock

@@ -76,6 +76,7 @@ from lettertrail.esps.port import (
     ConnectionField,
     Contact,
     Delivery,
+    Endpoint,
     Esp,
     Event,
     Hook,
@@ -144,6 +145,15 @@ class SendPulse(Esp):
     bulk = BULK
     calls_per_second = 9.0  # below the hard limit of 10, because calls bunch on their way
     sends_attributes = True
+    endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {
+        "suppress": (
+            Endpoint("POST /addressbooks/{book}/emails/unsubscribe", BULK, times="address book"),
+            Endpoint("POST /blacklist", BLACKLIST_BULK),
+        ),
+        "add": (Endpoint("POST /addressbooks/{book}/emails", BULK),),
+        "add_bare": (Endpoint("POST /addressbooks/{book}/emails", BULK),),
+        "remove": (Endpoint("DELETE /addressbooks/{book}/emails", BULK),),
+    }
 
     @classmethod
     def connect(

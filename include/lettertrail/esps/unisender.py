@@ -73,6 +73,7 @@ from lettertrail.esps.port import (
     ConnectionField,
     Contact,
     Delivery,
+    Endpoint,
     Esp,
     Event,
     Export,
@@ -143,6 +144,12 @@ class Unisender(Esp):
     calls_per_second = 5.0
     connections = 4
     sends_attributes = True
+    endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {
+        "suppress": (Endpoint("POST importContacts", BULK),),
+        "add": (Endpoint("POST importContacts", BULK, splits_by_fields=True),),
+        "add_bare": (Endpoint("POST importContacts", BULK),),
+        "remove": (Endpoint("POST importContacts", BULK),),
+    }
 
     def __init__(
         self,

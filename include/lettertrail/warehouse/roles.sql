@@ -74,6 +74,10 @@ grant select on raw_esp.contacts to lettertrail_sync;
 grant insert, update on ops.sync_runs, ops.sync_records to lettertrail_sync;
 grant insert on ops.sync_calls, ops.quality_checks to lettertrail_sync;
 grant insert, update, delete on ops.acknowledged, ops.segments to lettertrail_sync;
+-- What tells a lost state, what people decided, and what the read-back found.
+grant insert, update on ops.sync_states, ops.approvals to lettertrail_sync;
+grant insert on ops.audits to lettertrail_sync;
+grant execute on function ops.warehouse_id, ops.acknowledged_hash to lettertrail_sync;
 
 -- lettertrail_inbox: faces the internet, so it may hand deliveries in and nothing else; not even read them again.
 grant usage on schema raw_inbox to lettertrail_inbox;
