@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 
 from bench.extract.site import TABLE
+from bench.machine import peer_environment
 from lettertrail.bitrix.sql import SqlSource
 
 HERE = Path(__file__).parent
@@ -90,7 +91,7 @@ def forget_ours(places: Places) -> None:
 
 def dlt(places: Places) -> Figure:
     """dlt, ConnectorX to Parquet to ADBC."""
-    python = _dlt_environment(places.work)
+    python = peer_environment(places.work / "dlt-env", HERE / "peers-requirements.txt")
     home = places.work / "dlt-home"
     shutil.rmtree(home, ignore_errors=True)
     places.execute(
@@ -161,16 +162,6 @@ def row_hash(source_dsn: str) -> str:
         return source._dialect.row_hash(source.columns(entry_of(TABLE)))
     finally:
         source.close()
-
-
-def _dlt_environment(work: Path) -> Path:
-    """An environment with just dlt; made the first time."""
-    python = work / "dlt-env" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(work / "dlt-env")], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", "-r", str(HERE / "peers-requirements.txt")]
-        subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
-    return python
 
 
 def _run(command: list[str]) -> dict[str, Any]:

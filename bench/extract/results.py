@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -15,6 +13,7 @@ from statistics import median
 import psycopg
 
 from bench.extract.peers import Figure
+from bench.machine import machine
 from lettertrail.sandbox.mariadb import connect
 
 Figures = Mapping[int, Mapping[str, Sequence[Figure]]]
@@ -105,8 +104,7 @@ def describe(source_dsn: str, target_dsn: str, dlt_environment: Path) -> list[st
     if shutil.which("pgloader"):
         peers.append(_said(["pgloader", "--version"]))
     return [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}, {os.cpu_count()} cores, {_memory_gb()} GB,"
-        f" {platform.system()}",
+        machine(),
         f"MariaDB {mariadb} with a buffer pool of {pool} MB, PostgreSQL {postgres} with fsync {fsync} and"
         f" shared_buffers {buffers}, on the same machine",
         f"Python {platform.python_version()}, {packages}",
@@ -127,14 +125,3 @@ def _row(label: str, found: Sequence[Figure], rows: int, runs: int) -> str:
 def _said(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else ""
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _memory_gb() -> int:
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from bench.inbox.runs import Forged, Soak, Speed, Thrown, forged, place, soak, speed, thrown
+from bench.machine import machine
 
 log = logging.getLogger("bench")
 
@@ -95,7 +96,7 @@ def _thrown(found: Thrown) -> tuple[str, bool]:
 def _machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; load before {load}."
+        f"{machine()}, Python {platform.python_version()}; load before {load}."
         " Sender, receiver and PostgreSQL (fsync on) on the same machine."
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import psycopg
 
+from bench.machine import peer_environment
 from bench.transform.builds import THREADS, compiled
 from bench.transform.world import HERE, World
 
@@ -49,7 +49,7 @@ class Disagreement(Exception):
 
 def attribution(world: World, work: Path, *, runs: int) -> Beside:
     """Times both, one after the other, and sees that they agree."""
-    python = _environment(work.parent)
+    python = peer_environment(work.parent / "duckdb-env", HERE / "peers-requirements.txt")
     steps, inputs = _plan(world, work)
     with psycopg.connect(world.dsn, autocommit=True) as connection:
         connection.execute(f"drop schema if exists {SCHEMA} cascade".encode())
@@ -153,13 +153,3 @@ def _run_duckdb(
 def _agree(ours: list[float], theirs: list[float]) -> bool:
     """The same rows; sums may differ by what DuckDB's floating point loses."""
     return ours[0] == theirs[0] and all(abs(a - b) <= 1e-6 * max(abs(a), 1) for a, b in zip(ours, theirs, strict=True))
-
-
-def _environment(work: Path) -> Path:
-    """An environment with just DuckDB; made the first time."""
-    python = work / "duckdb-env" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(work / "duckdb-env")], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", "-r", str(HERE / "peers-requirements.txt")]
-        subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
-    return python

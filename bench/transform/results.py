@@ -6,13 +6,12 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 import psycopg
 
+from bench.machine import machine
 from bench.transform.beside import Beside
 from bench.transform.builds import Build
 from bench.transform.world import World
@@ -132,8 +131,7 @@ def describe(world: World) -> list[str]:
     postgres = said.pop("server_version")
     packages = ", ".join(f"{name} {version(name)}" for name in ("dbt-core", "dbt-postgres"))
     return [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}, {os.cpu_count()} cores, {_memory_gb()} GB,"
-        f" {platform.system()}; load when it ended {', '.join(f'{load:.1f}' for load in os.getloadavg())}",
+        f"{machine()}; load when it ended {', '.join(f'{load:.1f}' for load in os.getloadavg())}",
         f"PostgreSQL {postgres}, embedded, with {', '.join(f'{name} {value}' for name, value in said.items())}",
         f"Python {platform.python_version()}, {packages}",
     ]
@@ -158,14 +156,3 @@ def _millions(events: int) -> str:
 
 def _spaced(number: int) -> str:
     return f"{number:,}".replace(",", " ")
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _memory_gb() -> int:
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
