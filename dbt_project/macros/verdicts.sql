@@ -18,6 +18,9 @@
 {%- endmacro %}
 
 {% macro click_rules() -%}
+    {%- set of_the_domain -%}
+        'within {{ var('domain_burst_seconds') }} s ' || burst_count || ' of ' || burst_size || ' letters to the domain'
+    {%- endset -%}
     {{ return({
         'esp_proxy_flag': {
             'verdict': 'machine',
@@ -37,11 +40,11 @@
         },
         'domain_burst': {
             'verdict': 'machine',
-            'reason': "'within " ~ var('domain_burst_seconds') ~ " s ' || burst_count || ' of ' || burst_size || ' letters to the domain'"
+            'reason': of_the_domain
         },
         'part_of_domain_burst': {
             'verdict': 'doubtful',
-            'reason': "'within " ~ var('domain_burst_seconds') ~ " s ' || burst_count || ' of ' || burst_size || ' letters to the domain'"
+            'reason': of_the_domain
         },
         'links_at_once': {
             'verdict': 'doubtful',
@@ -55,6 +58,9 @@
 {%- endmacro %}
 
 {% macro open_rules() -%}
+    {%- set soon_after -%}
+        cast(seconds_after_send as integer) || ' s after the send, no human click within {{ var('human_click_seconds') }} s'
+    {%- endset -%}
     {{ return({
         'esp_proxy_flag': {
             'verdict': 'machine',
@@ -66,11 +72,11 @@
         },
         'opened_at_once': {
             'verdict': 'machine',
-            'reason': "cast(seconds_after_send as integer) || ' s after the send, no human click within " ~ var('human_click_seconds') ~ " s'"
+            'reason': soon_after
         },
         'opened_early': {
             'verdict': 'doubtful',
-            'reason': "cast(seconds_after_send as integer) || ' s after the send, no human click within " ~ var('human_click_seconds') ~ " s'"
+            'reason': soon_after
         },
     }) }}
 {%- endmacro %}
