@@ -14,14 +14,7 @@ renamed as (
         _load_id,
 
         -- text
-        case entity_type_id
-            when 1 then 'lead'
-            when 2 then 'deal'
-            when 3 then 'contact'
-            when 4 then 'company'
-            when 14 then 'order'
-            else 'other'
-        end as card_type
+        {{ crm_entity_type('entity_type_id') }} as card_type
 
     from source
     where _deleted_at is null
