@@ -24,13 +24,3 @@
     {{- ' || ' if not loop.last }}
     {%- endfor -%}
 {%- endmacro %}
-
-{#- Whether any of `columns` has another value in `one` than in `other`. -#}
-{% macro rows_differ(one, other, columns) -%}
-    (
-    {%- for column in columns %}
-        {{ differs(one ~ '.' ~ column, other ~ '.' ~ column) }}
-        {{- ' or' if not loop.last }}
-    {%- endfor %}
-    )
-{%- endmacro %}

@@ -33,10 +33,10 @@
 {%- endmacro %}
 
 {#-
-    A pre-hook of the models that hold what became of messages: drops the rows of the messages that changed since the model was
-    built, so that the new ones take their place, and rows that have no successor go too.
+    A pre-hook of the models that hold what became of messages, conversions and the like: drops the rows whose `key` changed since the
+    model was built, so that the new ones take their place, and rows that have no successor go too.
 -#}
-{% macro drop_changed_messages(changes, version_column=none, version=none, key='message_key') -%}
+{% macro drop_changed_rows(changes, version_column=none, version=none, key='message_key') -%}
     {%- if execute and is_incremental() -%}
         {%- set since = incremental_since(version_column, version) -%}
         delete from {{ this }}
@@ -60,40 +60,55 @@
     {{ one }} is distinct from {{ other }}
 {%- endmacro %}
 
+{#- Whether any of `columns` has another value in `one` than in `other`. -#}
+{% macro rows_differ(one, other, columns) -%}
+    (
+    {%- for column in columns %}
+        {{ differs(one ~ '.' ~ column, other ~ '.' ~ column) }}
+        {{- ' or' if not loop.last }}
+    {%- endfor %}
+    )
+{%- endmacro %}
+
 {#-
-    The last CTEs of a small table that is worked out whole and written only where it differs from what it held: `current`, a CTE of the
-    model with `key` and `columns`. Rows that are no more stay as they were, with `is_gone`, so that readers hear of it.
+    A CTE `changed`: the rows of `current`, another CTE of the model, that differ from what the table held in any of `columns`, and those
+    it held that are no more, marked `is_gone`, so that readers hear of them. `held` is what to compare with when that is not the whole
+    table; `carried` columns go along and belong to the key; of `previous` columns the held value is told too.
 -#}
-{% macro changed_rows(current, key, columns) -%}
+{% macro changed_cte(current, key, columns, held=none, carried=[], previous=[]) -%}
 changed as (
 
     select
         current_rows.{{ key }},
-        {%- for column in columns %}
+        {%- for column in carried + columns %}
         current_rows.{{ column }},
+        {%- endfor %}
+        {%- for column in previous %}
+        {{ 'held.' ~ column if is_incremental() else 'cast(null as ' ~ dbt.type_string() ~ ')' }} as previous_{{ column }},
         {%- endfor %}
         false as is_gone
 
     from {{ current }} as current_rows
     {%- if is_incremental() %}
-    left join {{ this }} as held
+    left join {{ held or this }} as held
         on current_rows.{{ key }} = held.{{ key }}
     where held.{{ key }} is null
         or held.is_gone
-        {%- for column in columns %}
-        or {{ differs('current_rows.' ~ column, 'held.' ~ column) }}
-        {%- endfor %}
+        or {{ rows_differ('current_rows', 'held', columns) }}
 
     union all
 
     select
         held.{{ key }},
-        {%- for column in columns %}
+        {%- for column in carried + columns %}
         held.{{ column }},
+        {%- endfor %}
+        {%- for column in previous %}
+        held.{{ column }} as previous_{{ column }},
         {%- endfor %}
         true as is_gone
 
-    from {{ this }} as held
+    from {{ held or this }} as held
     left join {{ current }} as current_rows
         on held.{{ key }} = current_rows.{{ key }}
     where current_rows.{{ key }} is null
@@ -101,6 +116,11 @@ changed as (
     {%- endif %}
 
 )
+{%- endmacro %}
+
+{#- The end of a small table that is worked out whole and written only where it differs from what it held; see changed_cte. -#}
+{% macro changed_rows(current, key, columns) -%}
+{{ changed_cte(current, key, columns) }}
 
 select
     changed.*,

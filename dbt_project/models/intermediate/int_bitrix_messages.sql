@@ -4,7 +4,7 @@
     unlogged=false,
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['recipient_id'], 'unique': true}, {'columns': ['message_key']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_messages('int_messages_touched') }}",
+    pre_hook="{{ drop_changed_rows('int_messages_touched') }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since() -%}

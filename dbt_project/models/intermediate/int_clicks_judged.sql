@@ -4,7 +4,7 @@
     unlogged=false,
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['message_key']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_messages('int_message_changes', 'verdict_version', verdict_version()) }}",
+    pre_hook="{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since('verdict_version', verdict_version()) -%}

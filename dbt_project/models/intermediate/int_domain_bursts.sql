@@ -159,42 +159,7 @@ held as (
 ),
 {%- endif %}
 
-changed as (
-
-    select
-        bursts.burst_id,
-        {%- for column in columns %}
-        bursts.{{ column }},
-        {%- endfor %}
-        false as is_gone
-
-    from bursts
-    {%- if is_incremental() %}
-    left join held
-        on bursts.burst_id = held.burst_id
-    where held.burst_id is null
-        or held.is_gone
-        {%- for column in columns %}
-        or {{ differs('bursts.' ~ column, 'held.' ~ column) }}
-        {%- endfor %}
-
-    union all
-
-    select
-        held.burst_id,
-        {%- for column in columns %}
-        held.{{ column }},
-        {%- endfor %}
-        true as is_gone
-
-    from held
-    left join bursts
-        on held.burst_id = bursts.burst_id
-    where bursts.burst_id is null
-        and not held.is_gone
-    {%- endif %}
-
-),
+{{ changed_cte('bursts', 'burst_id', columns, held='held') }},
 
 -- bursts are rare: a row that is none tells the next build since when to look
 marked as (

@@ -82,7 +82,7 @@ events as (
 
 ),
 
-{% if since -%}
+{% if is_incremental() -%}
 held as (
 
     select held_events.*
@@ -94,69 +94,10 @@ held as (
 
 ),
 
-changed as (
-
-    select
-        events.event_id,
-        events.esp,
-        events.account,
-        events.email,
-        {%- for column in columns %}
-        events.{{ column }},
-        {%- endfor %}
-        false as is_gone,
-        held.message_key as previous_message_key,
-        held.dispatch_key as previous_dispatch_key
-
-    from events
-    left join held
-        on events.event_id = held.event_id
-    where held.event_id is null
-        or held.is_gone
-        {%- for column in columns %}
-        or {{ differs('events.' ~ column, 'held.' ~ column) }}
-        {%- endfor %}
-
-    union all
-
-    select
-        held.event_id,
-        held.esp,
-        held.account,
-        held.email,
-        {%- for column in columns %}
-        held.{{ column }},
-        {%- endfor %}
-        true as is_gone,
-        held.message_key as previous_message_key,
-        held.dispatch_key as previous_dispatch_key
-
-    from held
-    left join events
-        on held.event_id = events.event_id
-    where events.event_id is null
-        and not held.is_gone
-
-)
-{%- else -%}
-changed as (
-
-    select
-        event_id,
-        esp,
-        account,
-        email,
-        {%- for column in columns %}
-        {{ column }},
-        {%- endfor %}
-        false as is_gone,
-        cast(null as {{ dbt.type_string() }}) as previous_message_key,
-        cast(null as {{ dbt.type_string() }}) as previous_dispatch_key
-
-    from events
-
-)
-{%- endif %}
+{% endif -%}
+{{ changed_cte(
+    'events', 'event_id', columns, held='held', carried=['esp', 'account', 'email'], previous=['message_key', 'dispatch_key']
+) }}
 
 select
     changed.*,

@@ -4,7 +4,7 @@
     on_schema_change='append_new_columns',
     unlogged=false,
     indexes=[{'columns': ['conversion_id']}],
-    pre_hook="{{ drop_changed_conversions() }}",
+    pre_hook="{{ drop_changed_rows('int_conversion_inputs', key='conversion_id') }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 

@@ -3,7 +3,7 @@
     incremental_strategy='append',
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['message_key']}, {'columns': ['person_id', 'event_type']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_messages('int_message_changes', 'verdict_version', verdict_version()) }}"
+    pre_hook="{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}"
 ) }}
 {%- set since = incremental_since('verdict_version', verdict_version()) -%}
 {%- set no_text = 'cast(null as ' ~ dbt.type_string() ~ ')' -%}
