@@ -8,8 +8,8 @@ goes there: plan → brake → push. Whoever is in `dim_suppression` is subtract
 
 **Who cares.** Marketers who send to these audiences.
 
-**If it fails.** `BrakeApplied`: the plan removes more than the segment's `max_removed_pct`, or the segment is empty.
-Additions went out; the removals are held. Look at the segment; start by hand with `release_brake` if it is right.
+**If it fails.** Clear it: the next run plans from what was confirmed. What the brake held (too many removals or
+additions, an empty segment, old marts) does not fail it: the rest went out, and `approve_held` asks about it.
 """
 
 from __future__ import annotations

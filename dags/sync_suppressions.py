@@ -4,13 +4,12 @@
 **What.** `dim_suppression` against what each destination has confirmed; only the difference is sent. A push can add an
 opt-out, never take one away at an ESP. In Bitrix it is the contact's field `UF_CRM_EMAIL_MARKETING`.
 
-**When.** After every `build_marts`, always before `sync_segments`.
+**When.** After every `build_marts`, and when held records were approved; always before `sync_segments`.
 
 **Who cares.** Everyone who has unsubscribed, and the domain's reputation.
 
 **If it fails.** Nothing is lost: the next run plans from what was confirmed. `ops.sync_runs` has the sums,
-`ops.sync_records` the outcome of every record. `BrakeApplied` says which limit held; start by hand with
-`release_brake` to let it through.
+`ops.sync_records` the outcome of every record. What the brake held does not fail it: `approve_held` asks.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, esp_conn_ids, pool_of
-from lettertrail.airflow.assets import MARTS, SUPPRESSIONS_SYNCED
+from lettertrail.airflow.assets import MARTS, PLANS_APPROVED, SUPPRESSIONS_SYNCED
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
 
 
 @dag(
-    schedule=[MARTS],
+    schedule=MARTS | PLANS_APPROVED,
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),

@@ -19,6 +19,8 @@ DAG_IDS = {
     "build_marts",
     "sync_suppressions",
     "sync_segments",
+    "approve_held",
+    "audit_audiences",
     "publish_report",
     "publish_docs",
 }
@@ -36,7 +38,8 @@ def test_a_dag_can_be_operated(dag_bag, dag_id: str) -> None:
     dag = dag_bag.dags[dag_id]
     assert "If it fails" in dag.doc_md
     assert "**When.**" in dag.doc_md
-    assert dag.max_active_runs == 1
+    # a question may wait for hours, and must not keep others from being asked
+    assert (dag.max_active_runs == 1) != (dag_id == "approve_held")
     assert dag.catchup is False
     assert dag.dagrun_timeout is not None
     assert dag.tags
@@ -78,7 +81,33 @@ def test_the_legs_are_linked_by_assets(dag_bag) -> None:
         ("sync_segments", "publish_report"),
         ("sync_segments", "publish_docs"),
     ]:
-        assert announced_by(dags[earlier]) == scheduled_on(dags[later]) != set()
+        assert announced_by(dags[earlier]) == scheduled_on(dags[later]) - {"plans_approved"} != set()
+
+
+def test_an_approval_starts_a_push_that_plans_anew(dag_bag) -> None:
+    """Questions come after the pushes; approving starts at the suppressions, which always go first."""
+    dags = dag_bag.dags
+    assert scheduled_on(dags["approve_held"]) == {"suppressions_synced", "segments_synced"}
+    assert announced_by(dags["approve_held"]) == {"plans_approved"} < scheduled_on(dags["sync_suppressions"])
+    assert "plans_approved" not in scheduled_on(dags["sync_segments"])
+    assert type(dags["sync_suppressions"].timetable.asset_condition).__name__ == "AssetAny"
+
+
+def test_a_question_waits_without_a_worker_and_ends_in_not_approved(dag_bag) -> None:
+    """The time-out lies within the run's, and what it stands for is a refusal."""
+    from lettertrail.airflow.approvals import DECLINE, HeldPlanQuestion  # noqa: PLC0415
+
+    dag = dag_bag.dags["approve_held"]
+    assert dag.get_task("decide").operator_class is HeldPlanQuestion
+    question = HeldPlanQuestion(task_id="one", approval_id=1, subject="?", body="")
+    assert question.defaults == [DECLINE]
+    assert question.response_timeout < dag.dagrun_timeout
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_an_audit_reads_through_the_pool(dag_bag, account: str) -> None:
+    """Whatever talks to the service takes a slot."""
+    assert dag_bag.dags["audit_audiences"].get_task(f"audit_{account}").pool == f"esp_{account}"
 
 
 def test_only_the_last_task_announces(dag_bag) -> None:

@@ -18,6 +18,9 @@ INBOX_APPLIED = Asset(name="inbox_applied", uri="lettertrail://warehouse/raw_inb
 SUPPRESSIONS_SYNCED = Asset(name="suppressions_synced", uri="lettertrail://activation/suppressions")
 """Every destination has confirmed who must not be written to."""
 
+PLANS_APPROVED = Asset(name="plans_approved", uri="lettertrail://activation/approved")
+"""A person approved what the brake held; it is planned anew and pushed."""
+
 SEGMENTS_SYNCED = Asset(name="segments_synced", uri="lettertrail://activation/segments")
 """Every published segment was planned and pushed."""
 

@@ -15,7 +15,14 @@ DRY_RUN = Param(
 RELEASE_BRAKE = Param(
     False,
     type="boolean",
-    description="Let through what the brake held, after a person has looked at the plan.",
+    description="Let through whatever the brake would hold in this run. An answer in approve_held has a ceiling; "
+    "this has none.",
+)
+AUDIENCES_PER_ACCOUNT = Param(
+    None,
+    type=["null", "integer"],
+    minimum=1,
+    description="Read back so many audiences of each account, those first that were not read for longest; empty: all.",
 )
 SINCE = Param(
     None,

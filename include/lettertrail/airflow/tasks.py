@@ -7,6 +7,8 @@ functions, so that parsing a DAG file stays quick.
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
@@ -18,11 +20,16 @@ from airflow.sdk import get_current_context
 from lettertrail import esps
 from lettertrail.airflow.accounts import WAREHOUSE_LOADER, WAREHOUSE_SYNC
 from lettertrail.clock import fixed_clock, system_clock
+from lettertrail.errors import BrakeApplied
 from lettertrail.settings import Settings
 
 if TYPE_CHECKING:
+    from lettertrail.audiences.push import SyncResult
+    from lettertrail.audiences.state import Marks
     from lettertrail.bitrix.catalog import TableEntry
     from lettertrail.warehouse.ledger import LoadResult
+
+log = logging.getLogger(__name__)
 
 
 def run_label() -> str:
@@ -223,20 +230,22 @@ def publish_segments(project_dir: str, **_: object) -> None:
 
 
 def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
-    """Tells one destination who must not be written to."""
+    """Tells one destination who must not be written to. What the brake holds is asked about by `approve_held`."""
     from lettertrail.airflow.connections import destination, share_rates, warehouse_dsn
     from lettertrail.audiences.push import sync_suppressions as sync
 
     share_rates(WAREHOUSE_SYNC)
-    result = sync(
-        destination(conn_id),
-        warehouse_dsn(WAREHOUSE_SYNC),
-        run_id=run_label(),
-        clock=system_clock,
-        dry_run=dry_run,
-        release_brake=release_brake,
+    return _pushed(
+        lambda: sync(
+            destination(conn_id),
+            warehouse_dsn(WAREHOUSE_SYNC),
+            run_id=run_label(),
+            clock=system_clock,
+            dry_run=dry_run,
+            release_brake=release_brake,
+            marks=_marks(),
+        )
     )
-    return asdict(result)
 
 
 def list_segments(conn_id: str) -> list[str]:
@@ -250,7 +259,7 @@ def list_segments(conn_id: str) -> list[str]:
 
 
 def sync_segment(segment: str, conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
-    """Plans, brakes and pushes one segment to one destination."""
+    """Plans, brakes and pushes one segment to one destination; held records as in `sync_suppressions`."""
     from lettertrail.airflow.connections import esp_account, share_rates, warehouse_dsn
     from lettertrail.audiences.push import sync_segment as sync
     from lettertrail.audiences.segments import read_published
@@ -258,16 +267,59 @@ def sync_segment(segment: str, conn_id: str, *, dry_run: bool, release_brake: bo
     share_rates(WAREHOUSE_SYNC)
     dsn = warehouse_dsn(WAREHOUSE_SYNC)
     published = next(item for item in read_published(dsn) if item.name == segment)
-    result = sync(
-        published,
-        esp_account(conn_id),
-        dsn,
-        run_id=run_label(),
-        clock=system_clock,
-        dry_run=dry_run,
-        release_brake=release_brake,
+    return _pushed(
+        lambda: sync(
+            published,
+            esp_account(conn_id),
+            dsn,
+            run_id=run_label(),
+            clock=system_clock,
+            dry_run=dry_run,
+            release_brake=release_brake,
+            marks=_marks(),
+        )
     )
-    return asdict(result)
+
+
+def ask_about_held() -> list[dict[str, Any]]:
+    """The questions about what the brake held, each once; skipped when there is nothing to ask."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.audiences.approvals import ask
+
+    questions = ask(warehouse_dsn(WAREHOUSE_SYNC), at=system_clock())
+    if not questions:
+        raise AirflowSkipException("nothing is held that was not asked about")
+    return [asdict(question) for question in questions]
+
+
+def list_audiences(conn_id: str, *, most: int | None) -> list[str]:
+    """What to read back of an account: its suppressions and the published segments that go there, oldest first."""
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.audiences.audit import oldest_first
+    from lettertrail.audiences.plan import SUPPRESSIONS
+    from lettertrail.audiences.segments import read_published
+
+    dsn = warehouse_dsn(WAREHOUSE_SYNC)
+    names = {conn_id, esps.adapter_name(conn_id)}
+    audiences = [one.audience for one in read_published(dsn) if names & set(one.destinations)]
+    return oldest_first(dsn, conn_id, [SUPPRESSIONS, *audiences], most=most)
+
+
+def audit_audience(audience: str, conn_id: str) -> dict[str, Any]:
+    """Compares what a destination has with what it confirmed."""
+    from lettertrail.airflow.connections import destination, esp_account, share_rates, warehouse_dsn
+    from lettertrail.audiences.audit import audit_members, audit_suppressions
+    from lettertrail.audiences.plan import SUPPRESSIONS
+
+    share_rates(WAREHOUSE_SYNC)
+    dsn = warehouse_dsn(WAREHOUSE_SYNC)
+    if audience == SUPPRESSIONS:
+        result = audit_suppressions(destination(conn_id), dsn, run_id=run_label(), clock=system_clock)
+    else:
+        result = audit_members(audience, esp_account(conn_id), dsn, run_id=run_label(), clock=system_clock)
+    return {} if result is None else asdict(result)
 
 
 def write_report() -> str:
@@ -295,6 +347,21 @@ def publish_docs(project_dir: str, **_: object) -> None:
     from lettertrail.airflow.dbt_docs import docs_page, publish
 
     publish(Path(project_dir) / "target" / "static_index.html", docs_page())
+
+
+def _pushed(sync: Callable[[], SyncResult]) -> dict[str, Any]:
+    """A hold is no failure of the push: the rest went out, and a person is asked about what was held."""
+    try:
+        return asdict(sync())
+    except BrakeApplied as hold:
+        log.warning("%s", hold)
+        return {"held": str(hold)}
+
+
+def _marks() -> Marks:
+    from lettertrail.audiences.state import Marks
+
+    return Marks(Settings.from_env().state_dir / "sync_marks")
 
 
 def _entry(table: str) -> TableEntry:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -33,7 +32,7 @@ from lettertrail.audiences.destinations import AudienceDestination, Destination,
 from lettertrail.audiences.plan import CRM, SUPPRESSIONS, Plan, Target, plan_segment, plan_suppressions
 from lettertrail.audiences.segments import Segment
 from lettertrail.audiences.shown import as_json, planned_calls
-from lettertrail.audiences.state import Mark, Marks, State, settle_state
+from lettertrail.audiences.state import Mark, Marks, State, alone, settle_state
 from lettertrail.clock import Clock
 from lettertrail.errors import (
     BrakeApplied,
@@ -48,7 +47,7 @@ from lettertrail.errors import (
     TemporaryApiError,
 )
 from lettertrail.esps.port import Evidence, Outcome, Record
-from lettertrail.warehouse.connect import Connection, connect
+from lettertrail.warehouse.connect import Connection
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +197,7 @@ class _Sync:
     """The approvals that let this run's records through, by action."""
 
     def run(self, present: Callable[[], Iterable[str]], make_plan: Callable[..., Plan]) -> SyncResult:
-        with self._connected() as connection:
+        with alone(self.warehouse_dsn, self.target) as connection:
             self._settle(connection, present)
             at = self.clock()
             plan = make_plan(connection, at=at)
@@ -223,20 +222,6 @@ class _Sync:
             raise fault
         self._raise_unfinished(result)
         return result
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        """A connection that alone may push this target: a second run waits for the first to end."""
-        purpose = f"sync {self.target}"
-        with connect(self.warehouse_dsn, purpose=purpose, autocommit=True) as connection:
-            try:
-                connection.execute(
-                    "select pg_advisory_lock(hashtextextended(%s, 0))",
-                    [f"lettertrail sync {self.target.destination} {self.target}"],
-                )
-            except psycopg.errors.LockNotAvailable:
-                raise LetterTrailError(f"{self.target}: another sync of it is still running") from None
-            yield connection
 
     def _settle(self, connection: Connection, present: Callable[[], Iterable[str]]) -> None:
         """Ends runs that died, and makes sure that what is known as confirmed is what the last push left."""

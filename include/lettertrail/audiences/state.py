@@ -18,15 +18,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import psycopg
+
 from lettertrail.audiences import statements
 from lettertrail.audiences.plan import Target
-from lettertrail.errors import ConfigurationError
-from lettertrail.warehouse.connect import Connection
+from lettertrail.errors import ConfigurationError, LetterTrailError
+from lettertrail.warehouse.connect import Connection, connect
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +98,24 @@ class State:
     """Why it was rebuilt and no person approved removals since; None without doubt."""
     restored_at: datetime | None = None
     """When the warehouse was found to be older than a push."""
+
+
+@contextmanager
+def alone(warehouse_dsn: str, target: Target) -> Iterator[Connection]:
+    """A connection that alone may push or read back this target: a second run waits for the first to end.
+
+    Raises:
+        LetterTrailError: the other does not end.
+    """
+    with connect(warehouse_dsn, purpose=f"sync {target}", autocommit=True) as connection:
+        try:
+            connection.execute(
+                "select pg_advisory_lock(hashtextextended(%s, 0))",
+                [f"lettertrail sync {target.destination} {target}"],
+            )
+        except psycopg.errors.LockNotAvailable:
+            raise LetterTrailError(f"{target}: another sync of it is still running") from None
+        yield connection
 
 
 def settle_state(

@@ -5,6 +5,7 @@
     suppressed            we suppressed it (only this is ever released)
     member                we put it into the audience (only this is ever removed)
     found                 it was suppressed, or in the audience, already when we came: not ours to take back
+    drifted               it confirmed a suppression, and an audit found it gone: asked for again
     <action>_refused      it refused that action; asked again after a while or when the contact changed
 
 `fields` says the same of every attribute: a fingerprint of the value it confirmed, or `!` and the fingerprint of the
@@ -132,11 +133,18 @@ select
     true,
     'suppressed'
 from suppressed
-inner join mailable using (record_key)
+left join mailable using (record_key)
 left join confirmed using (record_key)
-where confirmed.record_key is null
-    or mailable.seen_at > confirmed.confirmed_at
-    or (confirmed.value = 'suppress_refused' and confirmed.confirmed_at < %(refused_before)s)
+where (
+    mailable.record_key is not null
+    and (
+        confirmed.record_key is null
+        or mailable.seen_at > confirmed.confirmed_at
+        or (confirmed.value = 'suppress_refused' and confirmed.confirmed_at < %(refused_before)s)
+    )
+)
+    -- an audit saw it mailable, which no load has yet
+    or confirmed.value = 'drifted'
 """
 
 PLAN_CRM_FLAGS = """
@@ -628,4 +636,97 @@ select exists (
         and started_at = %(started_at)s
         and (finished_at is not null or not %(is_finished)s)
 )
+"""
+
+# --- reading back ----------------------------------------------------------------------------------------------
+
+EXPECT_MEMBERS = """
+create temporary table expected on commit drop as
+select destination, account, audience, record_key
+from ops.acknowledged
+where destination = %(destination)s
+    and account = %(account)s
+    and audience = %(audience)s
+    and value in ('member', 'found', 'remove_refused')
+"""
+EXPECT_SUPPRESSED = """
+create temporary table expected on commit drop as
+select destination, account, audience, record_key
+from ops.acknowledged
+where destination = %(destination)s
+    and account = %(account)s
+    and audience = %(audience)s
+    and value in ('suppressed', 'found')
+    and record_key in (
+        select lower(btrim(email))
+        from raw_esp.contacts
+        where esp = %(destination)s and account = %(account)s and _deleted_at is null
+    )
+"""
+EXPECT_FLAGS = """
+create temporary table expected on commit drop as
+select destination, account, audience, record_key
+from ops.acknowledged
+where destination = %(destination)s
+    and account = %(account)s
+    and audience = %(audience)s
+    and value in ('suppressed', 'found', 'release_refused')
+    and record_key in (select contact_id::text from marts.dim_crm_contact where not is_marketing_allowed)
+"""
+COUNT_AUDIT = """
+with
+
+there as (select distinct record_key from present)
+
+select
+    count(*) filter (where expected.record_key is not null),
+    count(*) filter (where there.record_key is not null),
+    count(*) filter (where there.record_key is null),
+    count(*) filter (where expected.record_key is null)
+from expected
+full join there using (record_key)
+"""
+SAMPLE_MISSING = """
+select left(encode(sha256(record_key::bytea), 'hex'), 12) as fingerprint
+from expected
+where record_key not in (select record_key from present)
+order by fingerprint
+limit %s
+"""
+FORGET_MISSING = """
+delete from ops.acknowledged as known
+using expected
+where (known.destination, known.account, known.audience, known.record_key)
+    = (expected.destination, expected.account, expected.audience, expected.record_key)
+    and not exists (select from present where present.record_key = expected.record_key)
+"""
+MARK_DRIFTED = """
+update ops.acknowledged as known
+set value = 'drifted'
+from expected
+where (known.destination, known.account, known.audience, known.record_key)
+    = (expected.destination, expected.account, expected.audience, expected.record_key)
+    and not exists (select from present where present.record_key = expected.record_key)
+"""
+KEEP_STRANGERS = """
+insert into ops.acknowledged (destination, account, audience, record_key, value, confirmed_at)
+select distinct %(destination)s, %(account)s, %(audience)s, record_key, 'found', %(at)s::timestamptz
+from present
+on conflict do nothing
+"""
+RECORD_AUDIT = """
+insert into ops.audits (
+    run_id, destination, account, audience, expected, found, missing, strangers, repaired, sample, started_at,
+    finished_at
+)
+values (
+    %(run_id)s, %(destination)s, %(account)s, %(audience)s, %(expected)s, %(found)s, %(missing)s, %(strangers)s,
+    %(repaired)s, %(sample)s, %(started_at)s, %(at)s
+)
+"""
+LAST_AUDITS = "select audience, max(finished_at) from ops.audits where account = %(account)s group by audience"
+NEWEST_AUDITS = """
+select distinct on (account, audience) account, audience, expected, missing, strangers, repaired, finished_at
+from ops.audits
+order by account, audience, audit_id desc
 """

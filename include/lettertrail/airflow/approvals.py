@@ -1,0 +1,53 @@
+"""The question to a person, as an Airflow task that waits without a worker and keeps its own answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lettertrail.airflow.accounts import WAREHOUSE_SYNC
+from lettertrail.audiences.approvals import WAIT, answer
+from lettertrail.clock import system_clock
+from lettertrail.errors import BrakeApplied
+
+APPROVE = "Approve"
+DECLINE = "Decline"
+
+
+class HeldPlanQuestion(HITLOperator):
+    """Shows a held plan and waits for an answer; nobody answering in time is "not approved".
+
+    Approved: the task succeeds, and its outlet starts the next push, which plans anew under the ceiling. Declined: it
+    is skipped. Unanswered: it fails, so that whoever is called hears of it.
+    """
+
+    def __init__(self, *, approval_id: int, **options: Any) -> None:
+        """`subject` and `body` say what is asked; `approval_id` is the row in `ops.approvals` that keeps the answer."""
+        super().__init__(
+            options=[APPROVE, DECLINE], defaults=[DECLINE], multiple=False, response_timeout=WAIT, **options
+        )
+        self.approval_id = approval_id
+
+    def execute_complete(self, context: Any, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Keeps the answer.
+
+        Raises:
+            BrakeApplied: nobody answered.
+            AirflowSkipException: declined.
+        """
+        from lettertrail.airflow.connections import warehouse_dsn  # noqa: PLC0415  # parsing a DAG needs no clients
+
+        given = super().execute_complete(context, dict(event))
+        is_approved = given["chosen_options"] == [APPROVE]
+        user = given["responded_by_user"]
+        # The id, not the name: names of users may be addresses, and this ends in XCom and in the ledger.
+        by = None if user is None else str(user["id"])
+        answer(warehouse_dsn(WAREHOUSE_SYNC), self.approval_id, is_approved=is_approved, by=by, at=system_clock())
+        if by is None:
+            raise BrakeApplied(f"{self.subject} Nobody answered in {WAIT}, so the records stay held; see ops.approvals")
+        if not is_approved:
+            raise AirflowSkipException("declined: the records stay held")
+        return {"approval_id": self.approval_id, "is_approved": True}
