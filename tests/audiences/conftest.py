@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tests.audiences.fakes import Warehouse
 
 
 @pytest.fixture
-def warehouse(warehouse_dsn: str) -> Warehouse:
+def warehouse(warehouse_dsn: str) -> Iterator[Warehouse]:
     """A migrated warehouse with empty marts, built at noon."""
-    return Warehouse(warehouse_dsn)
+    made = Warehouse(warehouse_dsn)
+    yield made
+    made.close()

@@ -30,6 +30,9 @@ create table segments.seg_lapsed (email text, person_id text);
 """
 
 
+LEDGER = ("sync_runs", "sync_records", "sync_calls", "acknowledged", "sync_states")
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing that catches Exception may see it."""
 
@@ -114,18 +117,21 @@ class Warehouse:
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self.sync_dsn = dsn
+        self._connection = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
         self.now = NOON
         self.segment = Segment("seg_lapsed", "segments.seg_lapsed", "lapsed", ("mailchimp",))
         self.execute(MARTS)
         self.build()
 
+    def close(self) -> None:
+        """Lets go of the database, so that it can be dropped."""
+        self._connection.close()
+
     def execute(self, statement: str, values: Any = None) -> None:
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute(statement, values)
+        self._connection.execute(statement, values)
 
     def query(self, statement: str, values: Any = None) -> list[dict[str, Any]]:
-        with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
-            return connection.execute(statement, values).fetchall()
+        return self._connection.execute(statement, values).fetchall()
 
     def build(self) -> None:
         """Marks the marts as built now."""
@@ -171,6 +177,36 @@ class Warehouse:
         self.execute("truncate segments.seg_lapsed")
         for email in emails:
             self.execute("insert into segments.seg_lapsed values (%s, %s)", [email, f"p:{email}"])
+
+    def fill_all(self, emails: Sequence[str]) -> None:
+        """The same for many, at once."""
+        self.execute("truncate segments.seg_lapsed")
+        self.execute(
+            "insert into segments.seg_lapsed select email, 'p:' || email from unnest(%s::text[]) as email", [emails]
+        )
+
+    def reset(self) -> None:
+        """An empty ledger and empty marts, built now."""
+        self.execute("alter table if exists marts.dim_gone rename to dim_suppression")
+        self.execute(
+            "truncate ops.acknowledged, ops.sync_states, ops.sync_calls, ops.sync_records, ops.sync_runs,"
+            " ops.approvals, ops.audits, ops.copies, raw_esp.contacts, marts.dim_suppression, marts.dim_crm_contact,"
+            " segments.seg_lapsed cascade"
+        )
+        self.now = NOON
+        self.build()
+
+    def save(self) -> None:
+        """Keeps the ledger of pushes as it is now, for `restore`: a backup."""
+        for table in LEDGER:
+            self.execute(f"drop table if exists public.{table}; create table public.{table} as table ops.{table}")
+
+    def restore(self) -> None:
+        """Sets the ledger of pushes back, as a restored backup does."""
+        self.execute(f"truncate {', '.join(f'ops.{table}' for table in LEDGER)} cascade")
+        for table in LEDGER:
+            self.execute(f"insert into ops.{table} table public.{table}; drop table public.{table}")
+        self.execute("select setval('ops.sync_runs_sync_run_id_seq', (select max(sync_run_id) from ops.sync_runs))")
 
     def sync_suppressions(self, destination: Any, **options: Any) -> SyncResult:
         options = {"dry_run": False, **options}

@@ -29,7 +29,7 @@ class Limits:
     tolerated_rows: int = 0
     """So few are never too many in percent: one of three is no accident."""
     max_added_pct: float = 50.0
-    """New members of one run, in percent of the members; no limit while there are none."""
+    """New members of one run, in percent of the members; no limit while none of them is ours."""
     max_added_rows: int | None = None
     """The same as a number of records, the first run included."""
     tolerated_additions: int = 100
@@ -70,7 +70,7 @@ def holds(
             continue
         if why := unknown or _from_before(state, marts_built_at):
             found.append(Hold(action, why, can_be_approved=False))
-        elif why := _lost_state(action, state) or _too_much(plan, limits, action):
+        elif why := _lost_state(action, state) or _too_much(plan, limits, action, state):
             found.append(Hold(action, why))
     return tuple(found)
 
@@ -105,11 +105,11 @@ def _lost_state(action: str, state: State) -> str:
     return (state.doubted_because or "") if action in ("remove", "release") else ""
 
 
-def _too_much(plan: Plan, limits: Limits, action: str) -> str:
+def _too_much(plan: Plan, limits: Limits, action: str, state: State) -> str:
     if action == "update":
         return ""
     if action == "add":
-        return _too_many_new(plan, limits)
+        return _too_many_new(plan, limits, is_first=not plan.acknowledged and not state.doubted_because)
     taken = plan.count(action, has_evidence=False)
     if action == "remove" and plan.audience_size == 0:
         return f"the segment is empty, which would remove {taken} of {plan.acknowledged}"
@@ -120,12 +120,12 @@ def _too_much(plan: Plan, limits: Limits, action: str) -> str:
     return ""
 
 
-def _too_many_new(plan: Plan, limits: Limits) -> str:
+def _too_many_new(plan: Plan, limits: Limits, *, is_first: bool) -> str:
     """Counts only whom no earlier run was let through with: what was interrupted goes on."""
     new = plan.count("add", has_evidence=False, is_new=True)
     if limits.max_added_rows is not None and new > limits.max_added_rows:
         return f"{new} records to add, over max_added_rows {limits.max_added_rows}"
-    if plan.members and new > limits.tolerated_additions and new * 100 > limits.max_added_pct * plan.members:
+    if not is_first and new > limits.tolerated_additions and new * 100 > limits.max_added_pct * plan.members:
         return _over(new, plan.members, "add", f"max_added_pct {limits.max_added_pct:g}")
     return ""
 

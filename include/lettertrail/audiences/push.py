@@ -61,6 +61,8 @@ POISONED_AT_MOST = 8
 
 SUPPRESSION_LIMITS = Limits(max_removed_pct=20.0, tolerated_rows=10)
 """For releases, the only risky step of suppressing."""
+SEGMENT_TOLERATED_ROWS = 2
+"""Of a segment of seven, two may go in a day; more than that is a person's to judge."""
 
 _PASSING = (TemporaryApiError, RateLimited)
 _Write = Callable[[Sequence[Record]], Iterable[Outcome]]
@@ -174,6 +176,7 @@ def segment_limits(segment: Segment) -> Limits:
     return Limits(
         max_removed_pct=segment.max_removed_pct,
         max_removed_rows=segment.max_removed_rows,
+        tolerated_rows=SEGMENT_TOLERATED_ROWS if segment.max_removed_pct else 0,
         max_added_pct=segment.max_added_pct,
         max_added_rows=segment.max_added_rows,
     )
