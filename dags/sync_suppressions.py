@@ -2,7 +2,7 @@
 ### sync_suppressions: tell every system who must not be written to
 
 **What.** `dim_suppression` against what each destination has confirmed; only the difference is sent. A push can add an
-opt-out, never take one away at an ESP. In Bitrix it is the contact's field `UF_CRM_EMAIL_MARKETING`.
+opt-out, never take one away at an ESP. In Bitrix it is the field `UF_CRM_EMAIL_MARKETING` of contacts and leads.
 
 **When.** After every `build_marts`, and when held records were approved; always before `sync_segments`.
 
@@ -43,6 +43,11 @@ def sync_suppressions() -> None:
         )
         for conn_id, pool in [*((account, pool_of(account)) for account in esp_conn_ids()), (BITRIX24, None)]
     ]
+    pushes.append(
+        task(task_id="suppress_leads")(tasks.sync_lead_suppressions)(
+            dry_run="{{ params.dry_run }}", release_brake="{{ params.release_brake }}"
+        )
+    )
     pushes >> task(task_id="check_ledger", outlets=[SUPPRESSIONS_SYNCED])(tasks.check_ledger)(WAREHOUSE_SYNC)
 
 

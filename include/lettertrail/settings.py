@@ -38,6 +38,8 @@ class Settings:
     """Connection the Bitrix tables are read through: the site's database, a replica of it, or a Bitrix24 portal."""
     source_parallel: int = 2
     """Tasks that read from the Bitrix site at the same time."""
+    follow_ups_per_day: int = 10
+    """New to-dos for one manager in 24 hours; 0 makes none."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -56,6 +58,9 @@ class Settings:
             esp_accounts=accounts or None,
             bitrix_conn=env.get("LETTERTRAIL_BITRIX_CONN", "").strip() or "bitrix",
             source_parallel=_whole("LETTERTRAIL_SOURCE_PARALLEL", env.get("LETTERTRAIL_SOURCE_PARALLEL", "2")),
+            follow_ups_per_day=_whole(
+                "LETTERTRAIL_FOLLOW_UPS_PER_DAY", env.get("LETTERTRAIL_FOLLOW_UPS_PER_DAY", "10"), least=0
+            ),
         )
 
 
@@ -70,9 +75,9 @@ def _zone(name: str) -> ZoneInfo:
         raise ConfigurationError(f"LETTERTRAIL_SOURCE_TIMEZONE is {name!r}, which is no time zone") from error
 
 
-def _whole(variable: str, text: str) -> int:
-    if not text.strip().isascii() or not text.strip().isdigit() or int(text) < 1:
-        raise ConfigurationError(f"{variable} is {text!r}; say a whole number above 0")
+def _whole(variable: str, text: str, *, least: int = 1) -> int:
+    if not text.strip().isascii() or not text.strip().isdigit() or int(text) < least:
+        raise ConfigurationError(f"{variable} is {text!r}; say a whole number, {least} or more")
     return int(text)
 
 

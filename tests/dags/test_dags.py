@@ -21,6 +21,7 @@ DAG_IDS = {
     "sync_segments",
     "approve_held",
     "audit_audiences",
+    "sync_crm",
     "publish_report",
     "publish_docs",
 }
@@ -78,6 +79,7 @@ def test_the_legs_are_linked_by_assets(dag_bag) -> None:
     for earlier, later in [
         ("build_marts", "sync_suppressions"),
         ("sync_suppressions", "sync_segments"),
+        ("sync_suppressions", "sync_crm"),
         ("sync_segments", "publish_report"),
         ("sync_segments", "publish_docs"),
     ]:

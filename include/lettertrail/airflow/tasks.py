@@ -248,6 +248,66 @@ def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> di
     )
 
 
+def sync_lead_suppressions(*, dry_run: bool, release_brake: bool) -> dict[str, Any]:
+    """Tells Bitrix which leads must not be written to."""
+    from lettertrail.airflow.connections import bitrix_rest, share_rates, warehouse_dsn
+    from lettertrail.audiences.plan import LEAD_SUPPRESSIONS
+    from lettertrail.audiences.push import sync_suppressions as sync
+
+    share_rates(WAREHOUSE_SYNC)
+    result = sync(
+        bitrix_rest().about("lead"),
+        warehouse_dsn(WAREHOUSE_SYNC),
+        run_id=run_label(),
+        clock=system_clock,
+        dry_run=dry_run,
+        release_brake=release_brake,
+        audience=LEAD_SUPPRESSIONS,
+        marks=_marks(),
+    )
+    return asdict(result)
+
+
+def sync_card_fields(audience: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
+    """Makes the cards of one entity show what their mart says."""
+    from lettertrail.airflow.connections import bitrix_rest, share_rates, warehouse_dsn
+    from lettertrail.crm.fields import ALL
+    from lettertrail.crm.sync import sync_card_fields as sync
+
+    share_rates(WAREHOUSE_SYNC)
+    result = sync(
+        ALL[audience],
+        bitrix_rest(),
+        warehouse_dsn(WAREHOUSE_SYNC),
+        run_id=run_label(),
+        clock=system_clock,
+        dry_run=dry_run,
+        release_brake=release_brake,
+        marks=_marks(),
+    )
+    return asdict(result)
+
+
+def sync_follow_ups(*, dry_run: bool, release_brake: bool) -> dict[str, Any]:
+    """Makes the to-dos about people who opened a letter and did not answer."""
+    from lettertrail.airflow.connections import bitrix_rest, share_rates, warehouse_dsn
+    from lettertrail.crm.follow_ups import FollowUps
+    from lettertrail.crm.follow_ups import sync_follow_ups as sync
+
+    settings = Settings.from_env()
+    share_rates(WAREHOUSE_SYNC)
+    result = sync(
+        FollowUps(settings.follow_ups_per_day, settings.source_timezone, dry_run),
+        bitrix_rest(),
+        warehouse_dsn(WAREHOUSE_SYNC),
+        run_id=run_label(),
+        clock=system_clock,
+        release_brake=release_brake,
+        marks=_marks(),
+    )
+    return asdict(result)
+
+
 def list_segments(conn_id: str) -> list[str]:
     """The published segments that go to an ESP account: what `sync_segment` is mapped over."""
     from lettertrail.airflow.connections import warehouse_dsn

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 from lettertrail.esps.port import Call, Endpoint, Outcome, Record
 
 
-class Destination(Protocol):
-    """Somewhere people can be marked as not to be mailed."""
+class Writer(Protocol):
+    """Somewhere records are written."""
 
     @property
     def name(self) -> str:
@@ -21,16 +21,20 @@ class Destination(Protocol):
         """Which account of it: the connection's id."""
         ...
 
+    def calls(self) -> list[Call]:
+        """The write calls since this was last asked; no address in any path."""
+        ...
+
+
+class Destination(Writer, Protocol):
+    """Somewhere people can be marked as not to be mailed."""
+
     def suppressed(self) -> Iterator[str]:
         """Keys of the records the destination already refuses to mail."""
         ...
 
     def suppress(self, records: Sequence[Record]) -> Iterator[Outcome]:
         """One outcome per record; a record the destination does not have is `already_ok`."""
-        ...
-
-    def calls(self) -> list[Call]:
-        """The write calls since this was last asked; no address in any path."""
         ...
 
 

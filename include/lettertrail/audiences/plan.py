@@ -29,6 +29,15 @@ SUPPRESSIONS = "suppressions"
 CRM = "bitrix"
 """The one destination whose records are CRM contacts (key: contact id), not addresses."""
 
+LEAD_SUPPRESSIONS = "lead_suppressions"
+"""The same for CRM leads, whose numbers are another series than the contacts'."""
+
+FLAGGED = {
+    SUPPRESSIONS: (("marts", "dim_crm_contact"), "contact_id"),
+    LEAD_SUPPRESSIONS: (("marts", "mart_crm_lead_fields"), "lead_id"),
+}
+"""Audience → the relation and its key that say whose marketing flag is what."""
+
 REFUSED_RETRY_AFTER = timedelta(days=7)
 """A refusal is an answer, not a fault: it is asked again only now and then, or when the contact changed."""
 
@@ -130,7 +139,7 @@ def plan_suppressions(connection: Connection, target: Target, *, at: datetime) -
     values = {**target.as_values(), "refused_before": at - REFUSED_RETRY_AFTER}
     _start(connection, values)
     is_crm = target.destination == CRM
-    _execute(connection, statements.PLAN_CRM_FLAGS if is_crm else statements.PLAN_ESP_SUPPRESSIONS, values)
+    _execute(connection, _crm_flags(target) if is_crm else statements.PLAN_ESP_SUPPRESSIONS, values)
     return Plan(
         lines=_lines(connection),
         acknowledged=_number(connection, statements.COUNT_OURS, values),
@@ -179,6 +188,37 @@ def plan_segment(
         sample=_sample(connection),
         field_sets=_field_sets(connection),
     )
+
+
+def plan_records(
+    connection: Connection, target: Target, statement: sql.Composed, values: dict[str, Any], *, at: datetime
+) -> Plan:
+    """Fills the temporary table `planned` with a statement of the caller's, for what is neither of the above.
+
+    The statement inserts into `planned`; it may read `confirmed`, and has `refused_before` and the target's values
+    bound besides `values`.
+
+    Raises:
+        ContractError: when a mart is missing.
+    """
+    values = {**values, **target.as_values(), "refused_before": at - REFUSED_RETRY_AFTER}
+    _start(connection, values)
+    _execute(connection, statement, values)
+    ours, members = _row(connection, statements.COUNT_MEMBERS, values)
+    return Plan(
+        lines=_lines(connection),
+        acknowledged=ours,
+        members=members,
+        suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
+        suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
+        sample=_sample(connection),
+        field_sets=_field_sets(connection),
+    )
+
+
+def _crm_flags(target: Target) -> sql.Composed:
+    relation, key = FLAGGED[target.audience]
+    return sql.SQL(statements.PLAN_CRM_FLAGS).format(relation=sql.Identifier(*relation), key=sql.Identifier(key))
 
 
 def _start(connection: Connection, values: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -28,7 +28,13 @@ from psycopg.types.json import Jsonb
 
 from lettertrail.audiences import approvals, statements
 from lettertrail.audiences.brake import Hold, Limits, holds
-from lettertrail.audiences.destinations import AudienceDestination, Destination, Releases, TakesAttributes
+from lettertrail.audiences.destinations import (
+    AudienceDestination,
+    Destination,
+    Releases,
+    TakesAttributes,
+    Writer,
+)
 from lettertrail.audiences.plan import CRM, SUPPRESSIONS, Plan, Target, plan_segment, plan_suppressions
 from lettertrail.audiences.segments import Segment
 from lettertrail.audiences.shown import as_json, planned_calls
@@ -113,10 +119,12 @@ def sync_suppressions(
     release_brake: bool = False,
     limits: Limits = SUPPRESSION_LIMITS,
     marks: Marks | None = None,
+    audience: str = SUPPRESSIONS,
 ) -> SyncResult:
     """Tells one destination who must not be mailed, and Bitrix also who may be again.
 
-    `marks` is this machine's memory of its pushes, by which a warehouse that was set back is told.
+    `marks` is this machine's memory of its pushes, by which a warehouse that was set back is told. `audience` is
+    another one for Bitrix' leads (`plan.LEAD_SUPPRESSIONS`).
 
     Raises:
         BrakeApplied: something was held; all the rest was pushed and recorded.
@@ -124,7 +132,7 @@ def sync_suppressions(
         ContractError: a mart is missing, or the destination did not account for a record.
         LedgerImbalance: the run's sums do not add up.
     """
-    target = Target(destination.name, destination.account, SUPPRESSIONS)
+    target = Target(destination.name, destination.account, audience)
     writes: dict[str, _Write] = {"suppress": destination.suppress}
     if isinstance(destination, Releases):
         writes["release"] = destination.release
@@ -182,11 +190,42 @@ def segment_limits(segment: Segment) -> Limits:
     )
 
 
+def sync_records(
+    target: Target,
+    writer: Writer,
+    write: Mapping[str, Callable[[Sequence[Record]], Iterable[Outcome]]],
+    warehouse_dsn: str,
+    *,
+    make_plan: Callable[..., Plan],
+    run_id: str,
+    clock: Clock,
+    dry_run: bool,
+    release_brake: bool = False,
+    limits: Limits,
+    marks: Marks | None = None,
+) -> SyncResult:
+    """Pushes records of another kind (fields of cards, to-dos) with the same promises.
+
+    Args:
+        write: what carries out each action, by its name in `ops.sync_records`.
+        make_plan: called with `(connection, at=…)`; fills the temporary table `planned`, see `plan.plan_records`.
+
+    Raises:
+        BrakeApplied: something was held; all the rest was pushed and recorded.
+        ApiError: recorded; what was not confirmed is planned again by the next run.
+        ContractError: a mart is missing, or the writer did not account for a record.
+        LedgerImbalance: the run's sums do not add up.
+    """
+    sync = _Sync(target, warehouse_dsn, writer, dict(write), run_id, clock, dry_run, release_brake, limits, marks)
+    # Nothing is adopted: a write begins by reading what is there.
+    return sync.run(lambda: (), make_plan)
+
+
 @dataclass(slots=True)
 class _Sync:
     target: Target
     warehouse_dsn: str = field(repr=False)
-    destination: Destination
+    destination: Writer
     writes: dict[str, _Write]
     run_id: str
     clock: Clock

@@ -153,10 +153,10 @@ with
 contacts as (
 
     select
-        contact_id::text as record_key,
+        {key}::text as record_key,
         is_marketing_allowed,
         coalesce(suppression_state, 'unknown') as state
-    from marts.dim_crm_contact
+    from {relation}
 
 )
 

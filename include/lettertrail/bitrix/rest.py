@@ -1,4 +1,4 @@
-"""The marketing flag of CRM contacts, through an incoming webhook of Bitrix24 REST.
+"""The marketing flag of CRM contacts and leads, through an incoming webhook of Bitrix24 REST.
 
 Docs:   bitrix.md section 6. The webhook's secret is part of the URL, so the URL is never logged or shown.
 Limits: the bucket drains 2 requests a second and blocks above 50, counted per portal and source address for
@@ -10,18 +10,20 @@ list
         values are strings; a filter or an update that names an unknown field passes silently, hence
         `ensure_field`.
 
-Bitrix has no consent field on a contact: `UF_CRM_EMAIL_MARKETING` (boolean, 0 = do not mail) is ours, and
-the site's segments filter by it. A contact without a value was never judged and counts as allowed.
+Bitrix has no consent field on a card: `UF_CRM_EMAIL_MARKETING` (boolean, 0 = do not mail) is ours, and the
+site's segments filter by it. A card without a value was never judged and counts as allowed.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
+from lettertrail.bitrix.user_fields import UserField, missing
 from lettertrail.bulk import Verdict, outcomes, push, targets
 from lettertrail.clock import Clock
 from lettertrail.errors import (
@@ -40,9 +42,16 @@ from lettertrail.throttle import shared_throttle
 log = logging.getLogger(__name__)
 
 FLAG = "UF_CRM_EMAIL_MARKETING"
+FLAG_FIELD = UserField(
+    FLAG,
+    "boolean",
+    "Можно слать рассылки",
+    xml_id="LETTERTRAIL_EMAIL_MARKETING",
+    settings={"DEFAULT_VALUE": 1},  # otherwise every new card would start as suppressed
+)
 BATCH = 50
 PAGE = 50
-GONE = "no such contact"
+GONE = "no such card"
 
 _THROTTLED = frozenset({"QUERY_LIMIT_EXCEEDED", "OPERATION_TIME_LIMIT", "OVERLOAD_LIMIT"})
 _UNAUTHORISED = frozenset(
@@ -58,21 +67,31 @@ _UNAUTHORISED = frozenset(
 
 
 class BitrixRest:
-    """One Bitrix portal, as the webhook's user sees it. `Record.key` is the contact id."""
+    """One Bitrix portal, as the webhook's user sees it. `Record.key` is the id of a card of `entity`."""
 
     name: ClassVar[str] = "bitrix"
     hosts: ClassVar[tuple[str, ...]] = tuple(
         f"*.bitrix24.{zone}" for zone in ("ru", "com", "by", "kz", "eu", "de", "fr", "es", "pl", "it", "in")
     )
-    endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {
-        "suppress": (Endpoint("POST /batch of crm.contact.update", BATCH),),
-        "release": (Endpoint("POST /batch of crm.contact.update", BATCH),),
-    }
 
-    def __init__(self, *, account: str, api: RestClient) -> None:
+    def __init__(self, *, account: str, api: RestClient, entity: str = "contact") -> None:
         self.account = account
         self.api = api
+        self.entity = entity
+        """Whose flag is meant: `contact` or `lead`."""
         self._has_field = False
+
+    @property
+    def endpoints(self) -> Mapping[str, tuple[Endpoint, ...]]:
+        """What a plan would call; see `Esp.endpoints`."""
+        return dict.fromkeys(("suppress", "release"), (Endpoint(f"POST /batch of crm.{self.entity}.update", BATCH),))
+
+    def about(self, entity: str) -> Self:
+        """The same portal, for the cards of another entity."""
+        other = copy.copy(self)
+        other.entity = entity
+        other._has_field = False
+        return other
 
     @classmethod
     def connect(
@@ -124,16 +143,16 @@ class BitrixRest:
 
     def suppress(self, records: Sequence[Record]) -> Iterator[Outcome]:
         """Sets the flag to 0."""
-        contacts = targets(records, _contact_of)
-        yield from outcomes("bitrix suppress", records, self._set(contacts, 0, where={1, None}), target=_contact_of)
+        contacts = targets(records, card_of)
+        yield from outcomes("bitrix suppress", records, self._set(contacts, 0, where={1, None}), target=card_of)
 
     def release(self, records: Sequence[Record]) -> Iterator[Outcome]:
         """Sets the flag to 1 where it is 0.
 
         Only ids that our ledger says we suppressed may be given: Bitrix does not tell our 0 from a manager's.
         """
-        contacts = targets(records, _contact_of)
-        yield from outcomes("bitrix release", records, self._set(contacts, 1, where={0}), target=_contact_of)
+        contacts = targets(records, card_of)
+        yield from outcomes("bitrix release", records, self._set(contacts, 1, where={0}), target=card_of)
 
     def ensure_field(self) -> bool:
         """Makes the flag's field when it is missing; True when it had to.
@@ -144,24 +163,33 @@ class BitrixRest:
         if self._has_field or self._field_exists():
             self._has_field = True
             return False
-        fields = {
-            "FIELD_NAME": FLAG.removeprefix("UF_CRM_"),
-            "USER_TYPE_ID": "boolean",
-            "XML_ID": "LETTERTRAIL_EMAIL_MARKETING",
-            "MULTIPLE": "N",
-            "LABEL": "Можно слать рассылки",
-            "SHOW_FILTER": "Y",
-            "SETTINGS": {"DEFAULT_VALUE": 1},  # otherwise every new contact would start as suppressed
-        }
+        self.add_field(FLAG_FIELD)
+        self._has_field = True
+        return True
+
+    def ensure_fields(self, fields: Sequence[UserField]) -> list[str]:
+        """Makes those that are missing; gives their names.
+
+        Raises:
+            ContractError: a field of that name exists with another type.
+        """
+        # One listing a field: how many rows a page of this method has, the documentation does not say.
+        commands = {each.name: f"crm.{self.entity}.userfield.list?filter[FIELD_NAME]={each.name}" for each in fields}
+        found = [row for rows in self.listings(commands).values() for row in rows]
+        wanting = missing(fields, found, entity=self.entity)
+        for each in wanting:
+            self.add_field(each)
+        return [each.name for each in wanting]
+
+    def add_field(self, field: UserField) -> None:
+        """Makes one field; an answer that was lost is made up for by looking."""
         try:
-            self.api.post("/crm.contact.userfield.add", json={"fields": fields}, records=1)
+            self.api.post(f"/crm.{self.entity}.userfield.add", json={"fields": field.as_fields()}, records=1)
         except TemporaryApiError:
             # It may have been made before the answer was lost.
-            if not self._field_exists():
+            if missing([field], self._fields({"FIELD_NAME": field.name}), entity=self.entity):
                 raise
-        self._has_field = True
-        log.info("bitrix made field=%s", FLAG)
-        return True
+        log.info("bitrix made %s field=%s", self.entity, field.name)
 
     def calls(self) -> list[Call]:
         """The write calls made since this was last asked."""
@@ -182,10 +210,10 @@ class BitrixRest:
 
         def send(bulk: Sequence[str]) -> dict[str, Verdict]:
             update = f"fields[{FLAG}]={value}&params[REGISTER_SONET_EVENT]=N"
-            commands = {f"c{contact}": f"crm.contact.update?id={contact}&{update}" for contact in bulk}
-            done, failed = self._batch(commands, write=True)
+            commands = {f"c{contact}": f"crm.{self.entity}.update?id={contact}&{update}" for contact in bulk}
+            done, failed = self.batch(commands, write=True)
             verdicts: dict[str, Verdict] = {key[1:]: ("applied", None) for key, is_ok in done.items() if is_ok}
-            return verdicts | {key[1:]: _refusal(error) for key, error in failed.items()}
+            return verdicts | {key[1:]: refusal(error) for key, error in failed.items()}
 
         def settled(bulk: Sequence[str]) -> set[str]:
             return {contact for contact, flag in self._flags(bulk).items() if flag == value}
@@ -198,20 +226,20 @@ class BitrixRest:
         commands = {}
         for number in range(depth):
             last = f"$result[p{number - 1}][{PAGE - 1}][ID]" if number else after
-            commands[f"p{number}"] = _listing(f"filter[{FLAG}]=0&filter[%3EID]={last}")
-        done = self._pages(commands)
+            commands[f"p{number}"] = self._listing(f"filter[{FLAG}]=0&filter[%3EID]={last}")
+        done = self.listings(commands)
         yield from (done[key] for key in commands)
 
     def _flags(self, contacts: Sequence[str]) -> dict[str, int | None]:
         """Contact id → flag, for those that exist; 2 500 contacts in one request."""
         chunks = [contacts[start : start + PAGE] for start in range(0, len(contacts), PAGE)]
         commands = {
-            f"p{number}": _listing("&".join(f"filter[@ID][]={contact}" for contact in chunk))
+            f"p{number}": self._listing("&".join(f"filter[@ID][]={contact}" for contact in chunk))
             for number, chunk in enumerate(chunks)
         }
-        return {str(row["ID"]): _flag(row) for rows in self._pages(commands).values() for row in rows}
+        return {str(row["ID"]): _flag(row) for rows in self.listings(commands).values() for row in rows}
 
-    def _pages(self, commands: Mapping[str, str]) -> dict[str, list[Mapping[str, Any]]]:
+    def listings(self, commands: Mapping[str, str]) -> dict[str, list[Mapping[str, Any]]]:
         """The rows of each listing, fifty listings to a request.
 
         Raises:
@@ -221,18 +249,25 @@ class BitrixRest:
         keys = list(commands)
         for start in range(0, len(keys), BATCH):
             part = {key: commands[key] for key in keys[start : start + BATCH]}
-            done, failed = self._batch(part, write=False)
+            done, failed = self.batch(part, write=False)
             if failed or set(done) != set(part):
                 raise _batch_error(next(iter(failed.values()), None))
             found |= done
         return found
 
-    def _batch(self, commands: Mapping[str, str], *, write: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def batch(
+        self, commands: Mapping[str, str], *, write: bool, idempotent: bool = True
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Up to 50 commands at once; gives (results, errors) by the commands' names.
+
+        Raises:
+            ContractError: the answer has no result.
+        """
         answer = self.api.post(
             "/batch",
             json={"halt": 0, "cmd": dict(commands)},
             write=write,
-            idempotent=True,
+            idempotent=idempotent,
             records=len(commands) if write else 0,
         )
         result = answer.get("result") if isinstance(answer, Mapping) else None
@@ -241,7 +276,12 @@ class BitrixRest:
         done, failed = result.get("result"), result.get("result_error")
         return (done if isinstance(done, Mapping) else {}), (failed if isinstance(failed, Mapping) else {})
 
-    def _read(self, method: str, params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    def read(self, method: str, params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The rows of one list method.
+
+        Raises:
+            ContractError: the answer has none.
+        """
         answer = self.api.post(f"/{method}", json=dict(params), write=False)
         rows = answer.get("result") if isinstance(answer, Mapping) else None
         if not isinstance(rows, list):
@@ -249,15 +289,18 @@ class BitrixRest:
         return rows
 
     def _field_exists(self) -> bool:
-        rows = self._read("crm.contact.userfield.list", {"filter": {"FIELD_NAME": FLAG}})
-        found = [row for row in rows if row.get("FIELD_NAME") == FLAG]
-        if any(row.get("USER_TYPE_ID") != "boolean" for row in found):
-            raise ContractError(f"bitrix: contact field {FLAG} exists but is not of type boolean; rename it")
-        return bool(found)
+        return not missing([FLAG_FIELD], self._fields({"FIELD_NAME": FLAG}), entity=self.entity)
+
+    def _fields(self, conditions: Mapping[str, str]) -> list[Mapping[str, Any]]:
+        return self.read(f"crm.{self.entity}.userfield.list", {"filter": dict(conditions)})
 
     def _describe_contacts(self) -> str:
-        rows = self._read("crm.contact.list", {"select": ["ID"], "start": -1, "order": {"ID": "ASC"}})
-        return "contacts can be read" if rows else "contacts can be read; there are none"
+        rows = self.read(f"crm.{self.entity}.list", {"select": ["ID"], "start": -1, "order": {"ID": "ASC"}})
+        return f"{self.entity}s can be read" if rows else f"{self.entity}s can be read; there are none"
+
+    def _listing(self, conditions: str) -> str:
+        """A command that lists cards with their flag, without counting them."""
+        return f"crm.{self.entity}.list?{conditions}&select[]=ID&select[]={FLAG}&order[ID]=ASC&start=-1"
 
 
 def _judge(answer: Answer) -> ApiError | None:
@@ -283,7 +326,8 @@ def _batch_error(error: Any) -> ApiError:
     return judged or RequestRejected(BitrixRest.name, "a command of a batch was refused")
 
 
-def _refusal(error: Any) -> Verdict:
+def refusal(error: Any) -> Verdict:
+    """What the error of one command of a batch means for its record."""
     judged = _batch_error(error)
     if isinstance(judged, RateLimited | TemporaryApiError):
         return "retry_pending", judged.code or "no answer"
@@ -302,12 +346,8 @@ def _webhook(connection: AccountConnection) -> str:
     )
 
 
-def _listing(conditions: str) -> str:
-    """A command that lists contacts with their flag, without counting them."""
-    return f"crm.contact.list?{conditions}&select[]=ID&select[]={FLAG}&order[ID]=ASC&start=-1"
-
-
-def _contact_of(record: Record) -> str | None:
+def card_of(record: Record) -> str | None:
+    """The card id that a record is about; None when its key is none."""
     return record.key if re.fullmatch(r"[1-9][0-9]*", record.key) else None
 
 

@@ -61,6 +61,8 @@ revoke all on raw_inbox.deliveries from lettertrail_dbt;
 -- Which opt-outs are our own doing: they are no evidence. What a service refused because the person left: that is.
 grant usage on schema ops to lettertrail_dbt;
 grant select on ops.acknowledged, ops.sync_runs, ops.sync_records to lettertrail_dbt;
+-- Which changes of CRM cards were our own writing: they are no news.
+grant select on ops.own_writes to lettertrail_dbt;
 -- Which loads it has not seen yet: their rows are what is new.
 grant select on ops.loads to lettertrail_dbt;
 
@@ -78,6 +80,7 @@ grant insert, update, delete on ops.acknowledged, ops.segments to lettertrail_sy
 grant insert, update on ops.sync_states, ops.approvals to lettertrail_sync;
 grant insert on ops.audits to lettertrail_sync;
 grant execute on function ops.warehouse_id, ops.acknowledged_hash to lettertrail_sync;
+grant insert, update on ops.own_writes, ops.follow_ups to lettertrail_sync;
 
 -- lettertrail_inbox: faces the internet, so it may hand deliveries in and nothing else; not even read them again.
 grant usage on schema raw_inbox to lettertrail_inbox;

@@ -4,6 +4,13 @@ with source as (
 
 ),
 
+own_writes as (
+
+    select * from {{ ref('stg_ops__own_writes') }}
+    where card_type = 'contact'
+
+),
+
 renamed as (
 
     select
@@ -11,6 +18,7 @@ renamed as (
         id as contact_id,
         nullif(lead_id, 0) as lead_id,
         nullif(company_id, 0) as company_id,
+        nullif(assigned_by_id, 0) as responsible_id,
 
         -- text
         nullif(trim({{ decode_emoji('name') }}), '') as first_name,
@@ -24,6 +32,27 @@ renamed as (
     from source
     where _deleted_at is null
 
+),
+
+-- what we wrote ourselves is no change of the card: it is as old as it was before
+final as (
+
+    select
+        renamed.contact_id,
+        renamed.lead_id,
+        renamed.company_id,
+        renamed.responsible_id,
+        renamed.first_name,
+        renamed.last_name,
+        renamed.birth_date,
+        renamed.created_at,
+        coalesce(own_writes.changed_before, renamed.modified_at) as modified_at
+
+    from renamed
+    left join own_writes
+        on renamed.contact_id = own_writes.card_id
+            and renamed.modified_at = own_writes.changed_after
+
 )
 
-select * from renamed
+select * from final

@@ -11,6 +11,7 @@ renamed as (
         id as lead_id,
         nullif(contact_id, 0) as contact_id,
         nullif(company_id, 0) as company_id,
+        nullif(assigned_by_id, 0) as responsible_id,
 
         -- text
         status_id as status_code,

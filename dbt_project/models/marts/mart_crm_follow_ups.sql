@@ -1,0 +1,176 @@
+with outcomes as (
+
+    select * from {{ ref('int_message_outcomes') }}
+    where person_id is not null
+        and letter_id is not null
+        and first_human_opened_at is not null
+
+),
+
+answers as (
+
+    select * from {{ ref('int_person_answers') }}
+
+),
+
+people as (
+
+    select * from {{ ref('dim_person') }}
+
+),
+
+suppressed_people as (
+
+    select distinct person_id
+    from {{ ref('dim_suppression') }}
+    where scope = 'everything'
+
+),
+
+letters as (
+
+    select * from {{ ref('dim_letter') }}
+
+),
+
+contacts as (
+
+    select * from {{ ref('stg_bitrix__contacts') }}
+
+),
+
+leads as (
+
+    select * from {{ ref('stg_bitrix__leads') }}
+    where status = 'in_progress'
+
+),
+
+people_crm_cards as (
+
+    select * from {{ ref('int_people_crm_cards') }}
+    where card_type = 'lead'
+
+),
+
+opened_letters as (
+
+    select
+        person_id,
+        letter_id,
+        min(first_human_opened_at) as opened_at,
+        max(last_human_opened_at) as last_opened_at
+
+    from outcomes
+    group by
+        person_id,
+        letter_id
+
+),
+
+-- one at a time: of the letters somebody opened, the newest
+latest_letters as (
+
+    select
+        *,
+        row_number() over (
+            partition by person_id
+            order by
+                opened_at desc,
+                letter_id
+        ) as place
+
+    from opened_letters
+
+),
+
+open_leads as (
+
+    select
+        people_crm_cards.person_id,
+        max(leads.lead_id) as lead_id
+
+    from leads
+    inner join people_crm_cards
+        on leads.lead_id = people_crm_cards.card_id
+    group by people_crm_cards.person_id
+
+),
+
+-- the contact's card where there is one, else that of a lead still worked on
+cards as (
+
+    select
+        people.person_id,
+        case when people.bitrix_contact_id is not null then 'contact' else 'lead' end as card_type,
+        coalesce(people.bitrix_contact_id, open_leads.lead_id) as card_id
+
+    from people
+    left join open_leads
+        on people.person_id = open_leads.person_id
+    where people.bitrix_contact_id is not null
+        or open_leads.lead_id is not null
+
+),
+
+silent as (
+
+    select
+        latest_letters.person_id,
+        latest_letters.letter_id,
+        latest_letters.opened_at,
+        latest_letters.last_opened_at,
+        cards.card_type,
+        cards.card_id,
+        coalesce(contacts.responsible_id, leads.responsible_id) as responsible_id
+
+    from latest_letters
+    inner join cards
+        on latest_letters.person_id = cards.person_id
+    left join contacts
+        on cards.card_type = 'contact'
+            and cards.card_id = contacts.contact_id
+    left join leads
+        on cards.card_type = 'lead'
+            and cards.card_id = leads.lead_id
+    left join answers
+        on latest_letters.person_id = answers.person_id
+    left join suppressed_people
+        on latest_letters.person_id = suppressed_people.person_id
+    where latest_letters.place = 1
+        and latest_letters.opened_at <= {{ add_seconds(run_at(), -86400 * var('silent_days')) }}
+        and latest_letters.opened_at > {{ add_seconds(run_at(), -86400 * var('silent_max_days')) }}
+        and (answers.last_answered_at is null or answers.last_answered_at < latest_letters.opened_at)
+        and suppressed_people.person_id is null
+
+),
+
+final as (
+
+    select
+        silent.letter_id || ':' || silent.person_id as follow_up_id,
+        silent.letter_id,
+        coalesce(letters.title, letters.subject, silent.letter_id) as letter,
+        letters.source as letter_source,
+        letters.letter_number,
+        silent.person_id,
+        silent.card_type,
+        cast(silent.card_id as bigint) as card_id,
+        cast(silent.responsible_id as bigint) as responsible_id,
+        silent.opened_at,
+        -- who has just looked again first, then the newest
+        row_number() over (
+            partition by silent.responsible_id
+            order by
+                silent.last_opened_at desc,
+                silent.person_id
+        ) as place
+
+    from silent
+    inner join letters
+        on silent.letter_id = letters.letter_id
+    where silent.responsible_id is not null
+
+)
+
+select * from final
