@@ -73,11 +73,13 @@ def _dbt(world: World, work: Path, command: str, *arguments: str) -> tuple[Build
         "LETTERTRAIL_WAREHOUSE_PASSWORD": unquote(where.password or ""),
         "LETTERTRAIL_WAREHOUSE_DBNAME": world.database,
         "LETTERTRAIL_DBT_THREADS": str(THREADS),
+        "LETTERTRAIL_RUN_AT": world.run_at,
+        "DBT_LOG_LEVEL_FILE": "none",
         "DO_NOT_TRACK": "1",
     }
     options = [
         f"--project-dir={DBT_PROJECT_DIR}", f"--profiles-dir={DBT_PROJECT_DIR}", f"--target-path={work / 'target'}",
-        f"--log-path={work / 'logs'}", "--vars", json.dumps({"run_at": world.run_at}),
+        f"--log-path={work / 'logs'}",
     ]  # fmt: skip
     began = time.monotonic()
     done = subprocess.run(

@@ -56,7 +56,7 @@ def dbt(
     """Runs a dbt command; never raises for a failed build, the caller looks at the result."""
     target = work_dir / "target"
     target.mkdir(parents=True, exist_ok=True)
-    asked = json.dumps({"run_at": RUN_AT, **(variables or {})})
+    asked = json.dumps(variables or {})
     _bring_what_was_parsed(project, asked, target)
     finished = subprocess.run(
         [
@@ -109,6 +109,7 @@ def dbt_environment(dsn: str) -> dict[str, str]:
         "LETTERTRAIL_WAREHOUSE_PASSWORD": unquote(where.password or ""),
         "LETTERTRAIL_WAREHOUSE_DBNAME": where.path.lstrip("/"),
         "LETTERTRAIL_DBT_THREADS": THREADS,
+        "LETTERTRAIL_RUN_AT": RUN_AT,
         "DO_NOT_TRACK": "1",
     }
 
@@ -125,6 +126,7 @@ class RepeatedDbt:
 
     def __init__(self, dsn: str, work_dir: Path) -> None:
         self.dsn = dsn
+        self._work_dir = work_dir
         self._options = [
             f"--project-dir={DBT_PROJECT_DIR}",
             f"--profiles-dir={DBT_PROJECT_DIR}",
@@ -133,15 +135,15 @@ class RepeatedDbt:
         ]
         self._manifest: Any = None
 
-    def run(self, *models: str, run_at: str) -> None:
+    def run(self, *models: str, run_at: str = RUN_AT, variables: Mapping[str, object] | None = None) -> None:
         """One run of the models; an AssertionError tells what failed."""
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in dbt_environment(self.dsn).items():
+            for name, value in {**dbt_environment(self.dsn), "LETTERTRAIL_RUN_AT": run_at}.items():
                 patch.setenv(name, value)
-            variables = json.dumps({"run_at": run_at})
             if self._manifest is None:
-                self._manifest = self._invoke("parse", "--vars", variables)
-            self._invoke("run", "--select", *models, "--vars", variables)
+                _bring_what_was_parsed(DBT_PROJECT_DIR, json.dumps({}), self._work_dir)
+                self._manifest = self._invoke("parse")
+            self._invoke("run", "--select", *models, "--vars", json.dumps(variables or {}))
 
     def _invoke(self, *arguments: str) -> Any:
         done = dbtRunner(manifest=self._manifest).invoke(["--quiet", *arguments, *self._options])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cosmos import ProfileConfig
+from cosmos import settings as cosmos_settings
 from cosmos.constants import InvocationMode
 from cosmos.operators.local import DbtBuildLocalOperator, DbtDocsLocalOperator
 from cosmos.profiles import PostgresUserPasswordProfileMapping
@@ -53,10 +54,12 @@ def _project() -> dict[str, Any]:
                 conn_id=WAREHOUSE_DBT, profile_args={"schema": "public", "threads": THREADS}
             ),
         ),
-        "vars": {
-            "run_at": "{{ dag_run.run_after.isoformat() }}",
-            "source_timezone": Settings.from_env().source_timezone.key,
-        },
+        "vars": {"source_timezone": Settings.from_env().source_timezone.key},
+        # The time is not one of `vars`: what dbt has read of the project is good for the same vars only. dbt's log file
+        # would go with Cosmos' copy of the project.
+        "env": {"LETTERTRAIL_RUN_AT": "{{ dag_run.run_after.isoformat() }}", "DBT_LOG_LEVEL_FILE": "none"},
+        # Where that is kept for the next task: Cosmos itself keeps it for the tasks that it makes, not for ours.
+        "cache_dir": cosmos_settings.cache_dir / "lettertrail",
         "install_deps": False,
         "invocation_mode": InvocationMode.DBT_RUNNER,
         "emit_datasets": False,
