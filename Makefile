@@ -51,6 +51,7 @@ figures: ## Measure what pushes cost and withstand, and what the inbox bears (ha
 	@scripts/bootstrap dev
 	@$(PY) -m bench.esps
 	@$(PY) -m bench.inbox
+	@$(PY) -m bench.relay
 
 env: ## Write .env for docker compose, with random secrets; pushes stay dry runs
 	@python3 scripts/make-env

@@ -70,6 +70,11 @@ def test_the_sandbox_knows_nothing_of_the_adapters() -> None:
     assert [line for line in offenders(clients) if line.startswith("sandbox/")] == []
 
 
+def test_the_relay_knows_nothing_of_the_inbox() -> None:
+    """The inbox hands letters in; what holds the keys of the services takes nothing from the internet."""
+    assert [line for line in offenders(("lettertrail.inbox",)) if line.startswith("relay/")] == []
+
+
 def test_dags_hold_no_database_and_no_network() -> None:
     """A DAG file wires; whatever connects belongs in a task body."""
     forbidden = ("psycopg", "requests", "MySQLdb", "sqlalchemy", "connectorx", "adbc_driver_postgresql")

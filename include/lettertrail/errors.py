@@ -10,6 +10,7 @@
     │   │   └── ComplianceRefusal       the person left, complained or was erased: evidence, never an error to repeat
     │   ├── RateLimited             retry later
     │   └── TemporaryApiError       5xx, time-outs, cut connections: retry
+    │       └── Unreachable             no connection came about, so nothing was carried out
     ├── SourceError             the Bitrix database could not be read
     ├── WarehouseError          the warehouse broke off, is full or busy: retry
     ├── ContractError           an answer or a table lacks what we rely on: fail now
@@ -86,6 +87,10 @@ class RateLimited(ApiError):
 
 class TemporaryApiError(ApiError):
     """A fault that may pass: 5xx, a time-out, a cut connection. The request may have been carried out."""
+
+
+class Unreachable(TemporaryApiError):
+    """No connection came about: the request was certainly not carried out."""
 
 
 class SourceError(LetterTrailError):

@@ -31,6 +31,7 @@ from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 import requests
 import tenacity
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from lettertrail.clock import Clock, system_clock
 from lettertrail.errors import (
@@ -44,6 +45,7 @@ from lettertrail.errors import (
     RateLimited,
     RequestRejected,
     TemporaryApiError,
+    Unreachable,
 )
 from lettertrail.throttle import Throttle
 
@@ -457,11 +459,8 @@ class RestClient:
                         timeout=self._timeouts,
                         allow_redirects=False,
                     )
-            except requests.Timeout:
-                return TemporaryApiError(self.service, f"{method} {_loggable(path)} timed out")
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-                kind = type(error).__name__
-                return TemporaryApiError(self.service, f"{method} {_loggable(path)} was cut off ({kind})")
+            except (requests.Timeout, requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+                return _unanswered(error, self.service, f"{method} {_loggable(path)}")
             except (requests.RequestException, UnicodeError, ValueError) as error:
                 return ConfigurationError(
                     f"{self.service}: the address or the key cannot be sent ({type(error).__name__}); "
@@ -528,6 +527,20 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     if moment.tzinfo is None:
         return None
     return max(0.0, (moment - clock()).total_seconds())
+
+
+def _unanswered(error: requests.RequestException, service: str, request: str) -> TemporaryApiError:
+    if isinstance(error, requests.ConnectTimeout) or _never_connected(error):
+        return Unreachable(service, f"{request}: no connection")
+    if isinstance(error, requests.Timeout):
+        return TemporaryApiError(service, f"{request} timed out")
+    return TemporaryApiError(service, f"{request} was cut off ({type(error).__name__})")
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Whether it failed before a byte of the request could leave; names that do not resolve are among these."""
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
 def _by_status(answer: Answer) -> ApiError | None:

@@ -98,7 +98,7 @@ def test_events_arrive_once(inside: Inside) -> None:
         ("applied", None), ("applied", None), ("duplicate", None), ("superseded", None), ("applied", "holds no event"),
         ("duplicate", None),
     ]  # fmt: skip
-    assert result == InboxResult("pigeon", 6, 3, 2, 1, 0, events=2)
+    assert result == InboxResult("pigeon", 6, 3, 2, 1, 0, events=2, urgent=2)
     assert events(inside) == [("e1", "unsubscribed", "webhook"), ("e2", "complained", "webhook")]
     assert inside.rows("select reason from raw_esp.events where external_id = 'e1'") == [(None,)]
 
@@ -195,7 +195,7 @@ def test_parked_deliveries_can_be_read_again(inside: Inside, monkeypatch: pytest
     mended = classmethod(lambda cls, kind, delivery: iter([dataclasses.replace(EVENT, external_id="mended")]))
     monkeypatch.setattr(Pigeon, "read_hook", mended)
     assert reopen_parked(inside.dsn, account="pigeon") == 1
-    assert read(inside, "again") == [InboxResult("pigeon", 1, 1, 0, 0, 0, events=1)]
+    assert read(inside, "again") == [InboxResult("pigeon", 1, 1, 0, 0, 0, events=1, urgent=1)]
     assert outcomes(inside)[:2] == [("applied", None), ("applied", None)]
     assert reopen_parked(inside.dsn) == 1
 
@@ -245,7 +245,7 @@ def test_bitrix_events(inside: Inside) -> None:
     fields = {"event": "ONCRMDEALUPDATE", "data[FIELDS][ID]": "42", "ts": "1700000000", "auth[member_id]": "p"}
     bodies = [urlencode({**fields, "auth[access_token]": token}).encode() for token in ("a", "b")]
     arrive(inside, *bodies, b"event=", account="bitrix24", kind="events")
-    assert read(inside) == [InboxResult("bitrix24", 3, 1, 1, 0, 1, events=1)]
+    assert read(inside) == [InboxResult("bitrix24", 3, 1, 1, 0, 1, events=1, urgent=1)]
     held = inside.rows("select event, object_id, member_id, account from raw_inbox.bitrix_events")
     assert held == [("ONCRMDEALUPDATE", "42", "p", "bitrix24")]
     assert inside.rows("select distinct target from ops.loads") == [("raw_inbox.bitrix_events:bitrix24",)]

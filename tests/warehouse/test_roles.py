@@ -126,8 +126,22 @@ def test_failing_rows_are_for_the_doors_only(login: Login) -> None:
                 "insert into ops.failed_rows values ('s', 'e', 'h', '{}', now(), now(), 1)"
                 " on conflict (suite, expectation, record_hash) do update set last_seen_at = excluded.last_seen_at"
             )
-    for role in ("lettertrail_dbt", "lettertrail_reader", "lettertrail_inbox"):
+    for role in ("lettertrail_dbt", "lettertrail_reader", "lettertrail_inbox", "lettertrail_relay"):
         with login(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select record from ops.failed_rows")
     with login("lettertrail_sync") as connection:
         assert connection.execute("delete from ops.failed_rows").rowcount == 1
+
+
+def test_what_letters_say_is_for_the_relay_alone(login: Login) -> None:
+    """The models see what became of them, nobody else sees anything."""
+    with login("lettertrail_dbt") as dbt:
+        dbt.execute("select outbox_id, event_name, state, message_ref from ops.outbox")
+        for column in ("recipient", "subject", "body", "sender"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                dbt.execute(f"select {column} from ops.outbox".encode())
+    for role in ("lettertrail_sync", "lettertrail_loader", "lettertrail_reader", "lettertrail_inbox"):
+        with login(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select outbox_id from ops.outbox")
+    with login("lettertrail_relay") as relay:
+        relay.execute("select body from ops.outbox")

@@ -89,6 +89,12 @@ soft_bounce_runs as (
 
 ),
 
+site_events as (
+
+    select * from {{ ref('stg_site__events') }}
+
+),
+
 unsubscribed_recipients as (
 
     select
@@ -347,6 +353,19 @@ evidence as (
         reached_at as evidenced_at,
         true as is_time_known
     from soft_bounce_runs
+
+    union all
+
+    -- told by the handler on the site, before its tables are read again
+    select
+        email,
+        'unsubscribed' as state,
+        'bitrix' as source,
+        'raw_inbox.site_events:' || site_event_id as evidence,
+        occurred_at as evidenced_at,
+        true as is_time_known
+    from site_events
+    where event_type = 'unsubscribe'
 
 ),
 

@@ -183,15 +183,15 @@ def load_esp_account(
 
 
 def process_inbox() -> list[dict[str, Any]]:
-    """Works in the webhooks that wait; skipped when they told nothing new, so that nothing is built for it."""
+    """Works in the webhooks that wait; skipped when they told nothing urgent, so that nothing is built for it."""
     from airflow.sdk.exceptions import AirflowSkipException
 
     from lettertrail.airflow.connections import warehouse_dsn
     from lettertrail.inbox.process import process_deliveries
 
     results = process_deliveries(warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock)
-    if not any(result.events for result in results):
-        raise AirflowSkipException("nothing new")
+    if not any(result.urgent for result in results):
+        raise AirflowSkipException("nothing new that cannot wait")
     return [asdict(result) for result in results]
 
 

@@ -164,6 +164,14 @@ class Mandrill:
             return unsent(letter, error, EVIDENCE)
         return _sent(letter, answer)
 
+    def trace(self, letter: Letter) -> str | None:
+        """The id of the message that bears our key, as far as the search knows it by now."""
+        body = {"key": self._key, "query": f'u_{OUR_KEY}:"{letter.key}"', "limit": FOUND}
+        rows = self.api.post("/messages/search", json=body, write=False)
+        # The search may find more than was asked for.
+        refs = (row.get("_id") for row in rows if (row.get("metadata") or {}).get(OUR_KEY) == letter.key)
+        return next((str(ref) for ref in refs if ref), None)
+
 
 def _message(letter: Letter) -> dict[str, Any]:
     headers = list_headers(letter) | ({"Reply-To": letter.reply_to} if letter.reply_to else {})

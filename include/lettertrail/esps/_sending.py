@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lettertrail.errors import ApiError, ComplianceRefusal, Duplicate, RateLimited, RequestRejected, TemporaryApiError
-from lettertrail.esps.port import Evidence, Letter, Sent
+from lettertrail.errors import (
+    ApiError,
+    ComplianceRefusal,
+    Duplicate,
+    RateLimited,
+    RequestRejected,
+    TemporaryApiError,
+    Unreachable,
+)
+from lettertrail.esps.port import Evidence, Letter, Sending, Sent
 
 ONE_CLICK = "List-Unsubscribe=One-Click"
 """The value of `List-Unsubscribe-Post` (RFC 8058)."""
@@ -38,7 +46,11 @@ def unsent(letter: Letter, error: ApiError, proof: Mapping[str, Evidence]) -> Se
         return Sent(letter.key, "rejected", reason=reason, evidence=proof.get(reason))
     if isinstance(error, RateLimited):
         # 429 is the one answer that says the letter was not taken.
-        return Sent(letter.key, "rejected" if error.status == 429 else "unknown", reason="too many requests")
+        is_refused = error.status == 429
+        status: Sending = "rejected" if is_refused else "unknown"
+        return Sent(letter.key, status, reason="too many requests", is_passing=is_refused)
+    if isinstance(error, Unreachable):
+        return Sent(letter.key, "rejected", reason="no connection", is_passing=True)
     if isinstance(error, TemporaryApiError):
         return Sent(letter.key, "unknown", reason="no answer")
     raise error

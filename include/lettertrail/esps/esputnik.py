@@ -143,6 +143,7 @@ class Esputnik(Esp):
         "add_bare": (Endpoint("POST /v1/contacts", BULK),),
         "remove": (Endpoint("POST /v1/group/{group}/contacts/detach", DETACH_BULK),),
     }
+    guards_repeats = timedelta(minutes=1)
 
     @classmethod
     def connect(

@@ -150,6 +150,7 @@ class Mailchimp(Esp):
         "add_bare": (Endpoint("POST /lists/{list}/segments/{segment}", BULK),),
         "remove": (Endpoint("POST /lists/{list}/segments/{segment}", BULK),),
     }
+    traced_after = timedelta(minutes=15)
 
     def __init__(
         self,
@@ -376,6 +377,17 @@ class Mailchimp(Esp):
             raise ConfigurationError(f"connection {self.account!r} has no option transactional_key to send with")
         for letter in letters:
             yield self.mandrill.send(letter)
+
+    @property
+    def sending(self) -> RestClient:
+        """Mandrill."""
+        return self.mandrill.api if self.mandrill else self.api
+
+    def trace(self, letter: Letter, *, since: datetime, known: Collection[str]) -> str | None:
+        """By our key in the message's metadata."""
+        if self.mandrill is None:
+            raise ConfigurationError(f"connection {self.account!r} has no option transactional_key to ask with")
+        return self.mandrill.trace(letter)
 
     @classmethod
     def read_hook(cls, kind: str, delivery: Delivery) -> Iterator[Event]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal, Self
@@ -303,6 +303,8 @@ class Sent:
     message_ref: str | None = None
     reason: str | None = None
     evidence: Evidence | None = None
+    is_passing: bool = False
+    """Rejected for now and not for what it is: the same letter may be taken later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +354,10 @@ class Esp(ABC):
     """The service's limit, shared by everything that uses the account; None when it has none."""
     connections: ClassVar[int] = 4
     """How many requests of one account may be under way at once, over all tasks."""
+    guards_repeats: ClassVar[timedelta | None] = None
+    """How long the service refuses a letter whose key it has seen; None where it would send it again."""
+    traced_after: ClassVar[timedelta | None] = None
+    """When `trace` surely finds a letter that was taken; None where a service cannot be asked."""
     sends_attributes: ClassVar[bool] = False
     """True when `add_members` sends `Record.attributes` along, also for who is a member already."""
     endpoints: ClassVar[Mapping[str, tuple[Endpoint, ...]]] = {}
@@ -499,6 +505,23 @@ class Esp(ABC):
             ConfigurationError: the connection holds nothing to send with.
         """
         raise ConfigurationError(f"connection {self.account!r}: {self.name} sends no transactional mail")
+
+    @property
+    def sending(self) -> RestClient:
+        """What `send` goes through."""
+        return self.api
+
+    def trace(self, letter: Letter, *, since: datetime, known: Collection[str]) -> str | None:
+        """The service's id of a letter whose call had no answer; None when it does not have it, or not yet.
+
+        Args:
+            since: when the call began.
+            known: ids that belong to other letters.
+
+        Raises:
+            ConfigurationError: the service cannot be asked (`traced_after` is None).
+        """
+        raise ConfigurationError(f"{self.name} cannot be asked for a letter")
 
     # Webhooks
 

@@ -26,7 +26,7 @@ import base64
 import html
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -101,6 +101,7 @@ PATIENCE = RetryPolicy(attempts=20, budget=900.0)
 """A push asks before it writes and again after: giving up early would throw all of that away."""
 PAGING = OffsetPaging(size=100, size_param="limit", total_field=None)
 OVERLAP = timedelta(days=1)
+CLOCKS_APART = timedelta(minutes=2)
 CAMPAIGN_NEWS = timedelta(days=90)
 """How long after its sending a campaign is asked for totals."""
 SHELF = "LetterTrail "
@@ -154,6 +155,7 @@ class SendPulse(Esp):
         "add_bare": (Endpoint("POST /addressbooks/{book}/emails", BULK),),
         "remove": (Endpoint("DELETE /addressbooks/{book}/emails", BULK),),
     }
+    traced_after = timedelta(minutes=15)
 
     @classmethod
     def connect(
@@ -554,6 +556,18 @@ class SendPulse(Esp):
             else:
                 ref = answer.get("id") if isinstance(answer, Mapping) else None
                 yield Sent(letter.key, "accepted", message_ref=str(ref) if ref else None)
+
+    def trace(self, letter: Letter, *, since: datetime, known: Collection[str]) -> str | None:
+        """No key comes back: the first letter to the same person with the same subject that is no other's."""
+        days = {"from": str(self._day(since - OVERLAP)), "to": str(self._day(self.clock()) + timedelta(days=1))}
+        params = {"recipient": letter.to, **days}
+        rows = self.api.pages("/smtp/emails", rows=None, key=row_id, params=params, paging=PAGING)
+        for row in sorted(rows, key=lambda row: str(row.get("send_date"))):
+            times = [event.occurred_at for event in letter_events(row, self.zone) if event.event_type == "sent"]
+            is_later = any(at is None or at >= since - CLOCKS_APART for at in times)
+            if row.get("subject") == letter.subject and is_later and str(row["id"]) not in known:
+                return str(row["id"])
+        return None
 
     @classmethod
     def read_hook(cls, kind: str, delivery: Delivery) -> Iterator[Event]:

@@ -150,6 +150,7 @@ class Unisender(Esp):
         "add_bare": (Endpoint("POST importContacts", BULK),),
         "remove": (Endpoint("POST importContacts", BULK),),
     }
+    guards_repeats = timedelta(minutes=1)
 
     def __init__(
         self,
@@ -473,6 +474,11 @@ class Unisender(Esp):
             raise ConfigurationError(f"connection {self.account!r} has no option transactional_key to send with")
         for letter in letters:
             yield self.go.send(letter)
+
+    @property
+    def sending(self) -> RestClient:
+        """UniSender Go."""
+        return self.go.api if self.go else self.api
 
     @classmethod
     def read_hook(cls, kind: str, delivery: Delivery) -> Iterator[Event]:

@@ -3,10 +3,12 @@
 LETTERTRAIL_INBOX_ACCOUNTS holds JSON, or the path of a file with it, by connection id:
 
     {"mailchimp": {"token": "<32 random characters>", "secrets": {"marketing": ["…"], "transactional": ["…"]}},
-     "bitrix24": {"token": "…", "secrets": {"events": ["<application token>"]}, "member_id": "<optional>"}}
+     "bitrix24": {"token": "…", "secrets": {"events": ["<application token>"]}, "member_id": "<optional>"},
+     "bitrix_site": {"token": "…", "secrets": {"site": ["…"]}, "relay": true, "sender": "Shop <shop@example.com>"}}
 
 `token` is the secret part of the addresses `<LETTERTRAIL_INBOX_URL>/<connection id>/<kind>/<token>`; a list while it
-changes. `secrets` are what the service signs with, by kind; several while they change.
+changes. `secrets` are what the service signs with, by kind; several while they change. `relay` (its letters are sent by
+us) and `sender` (of letters that name none) are for sites with our handler.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from lettertrail import esps
 from lettertrail.bitrix import outbound
 from lettertrail.errors import ConfigurationError
 from lettertrail.esps.port import Hook
-from lettertrail.inbox import signatures
+from lettertrail.inbox import signatures, site
 
 ACCOUNTS = "LETTERTRAIL_INBOX_ACCOUNTS"
 URL = "LETTERTRAIL_INBOX_URL"
@@ -48,6 +50,13 @@ class Webhook:
     public_url: str = field(repr=False)
     """What comes before our path in the address as registered; a user and password in it are part of it."""
     member_id: bytes | None = None
+    site: site.Site | None = None
+    """None: no site with our handler."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether JSON comes here, and nothing else."""
+        return self.site is not None or (self.hook is not None and self.hook.body == "json")
 
     def verify(
         self, body: bytes, headers: Mapping[str, str], path: str, *, now: datetime
@@ -58,6 +67,10 @@ class Webhook:
             headers: names in lower case.
             path: as requested below the public URL, query included.
         """
+        if self.site is not None:
+            time, given = headers.get(site.TIME_HEADER, ""), headers.get(site.SIGNATURE_HEADER, "")
+            content = signatures.hmac_sha256_headers(body, time, given, self.secrets, now=now)
+            return ("signed", content) if content is not None else ("forged", None)
         if self.hook is None:
             is_portal = outbound.is_authentic(body, self.secrets, member_id=self.member_id)
             return ("signed", body) if is_portal else ("forged", None)
@@ -134,18 +147,21 @@ def _entries(text: str) -> Mapping[str, Any]:
 def _webhooks_of(account: str, entry: object, url: str) -> Iterator[Webhook]:
     if not isinstance(entry, dict):
         raise ConfigurationError(f"{ACCOUNTS}: {account} must be an object with a token")
-    unknown = set(entry) - {"token", "secrets", "member_id"}
+    found_site = _site(account, entry)
+    unknown = set(entry) - {"token", "secrets", "member_id"} - ({"relay", "sender"} if found_site else set())
     if unknown:
         raise ConfigurationError(f"{ACCOUNTS}: {account} has the unknown key {sorted(unknown)[0]!r}")
     tokens, hooks = _tokens(account, entry.get("token")), _hooks(account)
     secrets = _secrets(account, entry.get("secrets"), hooks)
+    if found_site and not secrets[site.KIND]:
+        raise ConfigurationError(f"{ACCOUNTS}: {account} needs secrets.{site.KIND}: what the handler signs with")
     member_id = entry.get("member_id")
     for kind, hook in hooks.items():
         if hook is not None and hook.signature == "hmac_sha1_form" and secrets[kind] and not url:
             raise ConfigurationError(f"{URL} is not set: {account} signs its address, so it must be known")
         yield Webhook(
             account, kind, tokens, secrets[kind], hook, public_url=url,
-            member_id=str(member_id).encode() if member_id else None,
+            member_id=str(member_id).encode() if member_id else None, site=found_site,
         )  # fmt: skip
 
 
@@ -170,7 +186,20 @@ def _secrets(account: str, value: object, hooks: Mapping[str, Hook | None]) -> d
 
 def _hooks(account: str) -> Mapping[str, Hook | None]:
     name = esps.adapter_name(account)
+    if name in site.NAMES:
+        return {site.KIND: None}
     return {BITRIX_KIND: None} if name in BITRIX_NAMES else esps.load(name).hooks
+
+
+def _site(account: str, entry: Mapping[str, Any]) -> site.Site | None:
+    if esps.adapter_name(account) not in site.NAMES:
+        return None
+    relays, sender = entry.get("relay", False), entry.get("sender")
+    if not isinstance(relays, bool):
+        raise ConfigurationError(f"{ACCOUNTS}: relay of {account} must be true or false")
+    if sender is not None and (not isinstance(sender, str) or "@" not in sender):
+        raise ConfigurationError(f"{ACCOUNTS}: sender of {account} must be an address, with or without a name")
+    return site.Site(relays, sender)
 
 
 def _texts(account: str, key: str, value: object) -> list[str]:

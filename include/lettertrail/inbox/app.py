@@ -4,9 +4,9 @@
     GET, HEAD the same                                   the services' test of the address: 200
     GET, HEAD /health                                    200 while the database takes deliveries, else 503
 
-Any other address, and any wrong token, is 404. 401: not signed as it should be. 400, 405, 408, 413, 429, 431: more,
-deeper or slower than any service sends. 503 with `Retry-After`: the database did not commit in time. Never 410, which
-services take for a farewell.
+Any other address, and any wrong token, is 404. 401: not signed as it should be. 422: a letter that the site has to send
+by itself. 400, 405, 408, 413, 429, 431: more, deeper or slower than any service sends. 503 with `Retry-After`: the
+database did not commit in time. Never 410, which services take for a farewell.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 
 from lettertrail.clock import Clock, system_clock
-from lettertrail.errors import ConfigurationError, WarehouseError
+from lettertrail.errors import ConfigurationError, ContractError, WarehouseError
+from lettertrail.inbox import site
 from lettertrail.inbox.accounts import Webhook, Webhooks, read_webhooks
 from lettertrail.inbox.limits import Allowance, Limits, is_too_deep, unpacked
 from lettertrail.inbox.reading import Answer, Gone, Message, Receive, Send, own_path, read_body, read_headers
@@ -118,7 +120,22 @@ class Inbox:
         if not self._allowances[webhook.account, webhook.kind].take():
             raise Answer(429, "too many", *_RETRY)
         kept = {name: value for name, value in headers.items() if name not in _PRIVATE}
+        told = self._told(webhook, plain, now)
+        if told is not None:
+            kept.pop("content-encoding", None)  # stored as it was signed
+            return Incoming(webhook.account, webhook.kind, content, verdict, kept, told.body, now, told.letters)
         return Incoming(webhook.account, webhook.kind, content, verdict, kept, body, now)
+
+    def _told(self, webhook: Webhook, plain: bytes, now: datetime) -> site.Told | None:
+        """What a site told; None when no site posts here."""
+        if webhook.site is None:
+            return None
+        try:
+            return site.take(plain, webhook.site, account=webhook.account, received_at=now)
+        except site.NoMail as error:
+            raise Answer(422, str(error)) from None
+        except ContractError as error:
+            raise Answer(400, str(error)) from None
 
     def _plain(self, webhook: Webhook, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body as it was signed."""
@@ -126,7 +143,7 @@ class Inbox:
             plain = unpacked(body, headers.get("content-encoding", ""), self._limits.body_bytes)
         except ValueError as error:
             raise Answer(400, str(error)) from None
-        if webhook.hook is not None and webhook.hook.body == "json" and is_too_deep(plain, self._limits.json_depth):
+        if webhook.is_json and is_too_deep(plain, self._limits.json_depth):
             raise Answer(400, "too deep")
         return plain
 

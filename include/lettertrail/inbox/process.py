@@ -24,6 +24,7 @@ from lettertrail.bitrix import outbound
 from lettertrail.clock import Clock
 from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.esps import port
+from lettertrail.inbox import site
 from lettertrail.inbox.accounts import BITRIX_NAMES
 from lettertrail.warehouse.connect import Connection, connect
 from lettertrail.warehouse.ledger import Counts, Load, next_load_id, record
@@ -49,7 +50,7 @@ News = Literal["new", "same", "other"]
 
 @dataclass(frozen=True, slots=True)
 class InboxResult:
-    """What became of one account's deliveries; `events` of what was in them were new."""
+    """What became of one account's deliveries; `events` of what was in them were new, `urgent` of these cannot wait."""
 
     account: str
     received: int
@@ -58,6 +59,7 @@ class InboxResult:
     superseded: int
     parked: int
     events: int
+    urgent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def _process_account(connection: Connection, account: str, *, run_id: str, clock
             counts += found
     return InboxResult(
         account, counts["received"], counts["applied"], counts["duplicate"], counts["superseded"], counts["parked"],
-        counts["events"],
+        counts["events"], counts["urgent"],
     )  # fmt: skip
 
 
@@ -176,8 +178,7 @@ def _process_group(
 ) -> Counter[str]:
     """One transaction. `refusal`: why the deliveries are to be parked unread."""
     started_at = clock()
-    is_bitrix = esps.adapter_name(account) in BITRIX_NAMES
-    table = "raw_inbox.bitrix_events" if is_bitrix else "raw_esp.events"
+    table, store = _target(account)
     with transaction(connection) as session:
         held = _lock(connection, numbers)
         if not held:  # somebody else has them
@@ -185,7 +186,6 @@ def _process_group(
         read = _reader(account) if refusal is None else partial(_park, refusal)
         readings = [read(each) for each in held]
         load = Load(next_load_id(session), run_id, f"{table}:{account}", "webhook", started_at)
-        store = _store_bitrix if is_bitrix else _store_esp
         news = store(connection, account, readings, load.load_id, clock())
         verdicts = [_outcome(reading, found) for reading, found in zip(readings, news, strict=True)]
         counts: Counter[str] = Counter(outcome for outcome, _ in verdicts)
@@ -194,7 +194,8 @@ def _process_group(
         record(session, load, Counts(every.total(), every["new"], 0, known, 0), finished_at=clock())
         _settle(connection, load.load_id, readings, verdicts, at=clock())
         _count(connection, load.load_id, account, counts)
-    return counts + Counter(received=len(held), events=every["new"])
+        urgent = _urgent(account, readings, news)
+    return counts + Counter(received=len(held), events=every["new"], urgent=urgent)
 
 
 def _lock(connection: Connection, numbers: Sequence[int]) -> list[_Held]:
@@ -206,11 +207,33 @@ def _lock(connection: Connection, numbers: Sequence[int]) -> list[_Held]:
     return [_Held(*row) for row in rows]
 
 
+def _target(account: str) -> tuple[str, Callable[..., list[list[News]]]]:
+    """Where the events of an account go, and what puts them there."""
+    name = esps.adapter_name(account)
+    if name in site.NAMES:
+        return "raw_inbox.site_events", _store_site
+    return ("raw_inbox.bitrix_events", _store_bitrix) if name in BITRIX_NAMES else ("raw_esp.events", _store_esp)
+
+
+def _urgent(account: str, readings: Sequence[_Reading], news: Sequence[Sequence[News]]) -> int:
+    """How many new events the models should see at once: of a site only who left or came."""
+    found = [
+        row
+        for reading, words in zip(readings, news, strict=True)
+        for row, word in zip(reading.rows, words, strict=True)
+        if word == "new"
+    ]
+    is_site = esps.adapter_name(account) in site.NAMES
+    return sum(not is_site or row[1] in site.URGENT for row in found)
+
+
 def _reader(account: str) -> Callable[[_Held], _Reading]:
     """What reads an account's deliveries."""
     name = esps.adapter_name(account)
     if name in BITRIX_NAMES:
         return _read_bitrix
+    if name in site.NAMES:
+        return _read_site
     try:
         return partial(_read_esp, esps.load(name))
     except ConfigurationError as error:
@@ -269,6 +292,16 @@ def _read_bitrix(held: _Held) -> _Reading:
     return _Reading(held.delivery_id, [row])
 
 
+def _read_site(held: _Held) -> _Reading:
+    """The events of a site's handler as rows of `raw_inbox.site_events`."""
+    try:
+        events = site.read_events(held.body)
+    except ContractError as error:
+        return _park(str(error), held)
+    rows = [[event.event_id, event.event_type, event.occurred_at, json.dumps(event.data)] for event in events]
+    return _Reading(held.delivery_id, rows)
+
+
 def _store_esp(
     connection: Connection, account: str, readings: Sequence[_Reading], load_id: int, at: datetime
 ) -> list[list[News]]:
@@ -315,6 +348,25 @@ def _store_bitrix(
             connection.execute(
                 "insert into raw_inbox.bitrix_events (event_id, event, object_id, member_id, domain, occurred_at,"
                 " account, delivery_id, _loaded_at, _load_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+                " on conflict do nothing",
+                [*row, account, reading.delivery_id, at, load_id],
+            ).rowcount
+            for row in reading.rows
+        ]
+        found.append(["new" if count else "same" for count in added])
+    return found
+
+
+def _store_site(
+    connection: Connection, account: str, readings: Sequence[_Reading], load_id: int, at: datetime
+) -> list[list[News]]:
+    """As `_store_bitrix`: the handler gives every event its own id and tells it until it is heard."""
+    found: list[list[News]] = []
+    for reading in readings:
+        added = [
+            connection.execute(
+                "insert into raw_inbox.site_events (event_id, event_type, occurred_at, data,"
+                " account, delivery_id, _loaded_at, _load_id) values (%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
                 " on conflict do nothing",
                 [*row, account, reading.delivery_id, at, load_id],
             ).rowcount

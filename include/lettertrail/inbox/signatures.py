@@ -43,6 +43,13 @@ def hmac_sha256_time(body: bytes, header: str, secrets: Sequence[bytes], *, now:
     return body if _any_equal(given, expected) else None
 
 
+def hmac_sha256_headers(
+    body: bytes, time: str, signature: str, secrets: Sequence[bytes], *, now: datetime
+) -> bytes | None:
+    """The handler on a Bitrix site: time and hex in headers of their own, HMAC-SHA256 of `<time>.<body>`."""
+    return hmac_sha256_time(body, f"t={time},v1={signature}", secrets, now=now) if "," not in time + signature else None
+
+
 def hmac_sha1_form(body: bytes, header: str, secrets: Sequence[bytes], *, url: str) -> bytes | None:
     """Mandrill: base64 of HMAC-SHA1 over the address as registered and the one field of the form, name then value.
 

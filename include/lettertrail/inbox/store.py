@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import psycopg
 
 from lettertrail.errors import ConfigurationError, WarehouseError
+from lettertrail.relay.intake import OutboxLetter
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ _ANSWER_WITHIN = 0.8
 _GIVE_UP_AFTER = 5.0
 """Seconds after which a commit or a connection is taken for lost."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_RECEIVE_MAIL = "select added, repeated from raw_inbox.receive_mail(%b, %b, %b, %b, %b, %b, %b, %s::jsonb)"
 _RECEIVE = "select added, repeated from raw_inbox.receive(%b, %b, %b, %b, %b, %b, %b)"
 
 
@@ -47,6 +49,13 @@ class Incoming:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     received_at: datetime
+    letters: tuple[OutboxLetter, ...] = field(default=(), repr=False)
+    """What goes into the outbox with it, both or neither."""
+
+    @property
+    def size(self) -> int:
+        """What it weighs while it waits, in bytes or thereabouts."""
+        return len(self.body) + sum(len(letter.body) for letter in self.letters)
 
     def content_hash(self) -> bytes:
         """The same for the same content to the same account and kind."""
@@ -102,13 +111,13 @@ class PostgresStore:
 
     async def put(self, delivery: Incoming) -> None:
         """See `Store.put`."""
-        if self._is_closing or self._waiting_bytes + len(delivery.body) > MAX_WAITING_BYTES:
+        if self._is_closing or self._waiting_bytes + delivery.size > MAX_WAITING_BYTES:
             raise WarehouseError("the inbox takes nothing in now")
         arrived = self._started()
         loop = asyncio.get_running_loop()
         waiting = _Waiting(delivery, loop.create_future())
         self._waiting.append(waiting)
-        self._waiting_bytes += len(delivery.body)
+        self._waiting_bytes += delivery.size
         arrived.set()
         expiry = loop.call_later(self._answer_within, _expire, waiting.done)
         try:
@@ -166,16 +175,16 @@ class PostgresStore:
         size = 0
         while self._waiting and len(group) < MAX_GROUP and size < MAX_GROUP_BYTES:
             waiting = self._waiting.popleft()
-            self._waiting_bytes -= len(waiting.delivery.body)
+            self._waiting_bytes -= waiting.delivery.size
             if not waiting.done.done():
                 group.append(waiting)
-                size += len(waiting.delivery.body)
+                size += waiting.delivery.size
         return group
 
     def _put_back(self, group: list[_Waiting]) -> None:
         for waiting in reversed(group):
             self._waiting.appendleft(waiting)
-            self._waiting_bytes += len(waiting.delivery.body)
+            self._waiting_bytes += waiting.delivery.size
 
     async def _write(self, group: list[_Waiting]) -> None:
         """One statement, which is one transaction: the answer to it means that it is on disk."""
@@ -192,7 +201,11 @@ class PostgresStore:
             [one.body for one in found],
             [one.received_at for one in found],
         ]
-        await connection.execute(_RECEIVE, columns, prepare=True)
+        letters = [letter.row() for one in found for letter in one.letters]
+        if letters:
+            await connection.execute(_RECEIVE_MAIL, [*columns, json.dumps(letters)], prepare=True)
+        else:
+            await connection.execute(_RECEIVE, columns, prepare=True)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

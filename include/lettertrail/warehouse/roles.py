@@ -13,7 +13,14 @@ from lettertrail.warehouse.connect import connect
 
 log = logging.getLogger(__name__)
 
-ROLES = ("lettertrail_loader", "lettertrail_dbt", "lettertrail_sync", "lettertrail_reader", "lettertrail_inbox")
+ROLES = (
+    "lettertrail_loader",
+    "lettertrail_dbt",
+    "lettertrail_sync",
+    "lettertrail_reader",
+    "lettertrail_inbox",
+    "lettertrail_relay",
+)
 _ROLES_SQL = Path(__file__).parent / "roles.sql"
 
 

@@ -6,7 +6,8 @@ declare
     role_name text;
 begin
     foreach role_name in array array[
-        'lettertrail_loader', 'lettertrail_dbt', 'lettertrail_sync', 'lettertrail_reader', 'lettertrail_inbox'
+        'lettertrail_loader', 'lettertrail_dbt', 'lettertrail_sync', 'lettertrail_reader', 'lettertrail_inbox',
+        'lettertrail_relay'
     ]
     loop
         if not exists (select from pg_catalog.pg_roles where rolname = role_name) then
@@ -19,7 +20,7 @@ begin
         'grant connect, temporary on database %I to lettertrail_loader, lettertrail_dbt, lettertrail_sync, lettertrail_reader',
         current_database()
     );
-    execute format('grant connect on database %I to lettertrail_inbox', current_database());
+    execute format('grant connect on database %I to lettertrail_inbox, lettertrail_relay', current_database());
     -- dbt makes its schemas itself, also the one for stored test failures.
     execute format('grant create on database %I to lettertrail_dbt', current_database());
 end
@@ -84,7 +85,21 @@ grant insert, update on ops.own_writes, ops.follow_ups to lettertrail_sync;
 
 -- lettertrail_inbox: faces the internet, so it may hand deliveries in and nothing else; not even read them again.
 grant usage on schema raw_inbox to lettertrail_inbox;
-grant execute on function raw_inbox.receive to lettertrail_inbox;
+grant execute on function raw_inbox.receive, raw_inbox.receive_mail to lettertrail_inbox;
+
+-- lettertrail_relay: sends what is in the outbox. It may ask whether one address must be left alone, and whether one letter is
+-- known of; it sees no list of people.
+grant usage on schema ops to lettertrail_relay;
+grant select, update on ops.outbox to lettertrail_relay;
+grant select, insert, update on ops.outbox_attempts, ops.rates to lettertrail_relay;
+grant execute on function ops.mail_refusal, ops.letter_traces to lettertrail_relay;
+-- Whole letters, with links that open accounts: not for those who read the rest of ops. What became of them is for the marts.
+revoke all on ops.outbox from lettertrail_sync;
+grant select (
+    outbox_id, key, source, event_name, template_id, site_id, language, state, reason, attempts, queued_at, settled_at,
+    esp_account, message_ref
+) on ops.outbox to lettertrail_dbt;
+grant select on ops.outbox_attempts to lettertrail_dbt;
 
 -- lettertrail_reader: dashboards and analysts.
 grant usage on schema marts, segments to lettertrail_reader;

@@ -1,0 +1,88 @@
+"""`python -m bench.relay`: 10 000 letters through a storm, printed and written to results.md beside this file.
+
+Site, inbox, durable PostgreSQL, two workers and both services share this machine. Takes about seven minutes; `--share
+0.05` gives a taste. Exit status 1 when a figure is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults.servers import free_port
+
+from bench.machine import machine
+from bench.relay.place import Place, place
+from bench.relay.storm import Storm, storm
+from lettertrail.warehouse.embedded import EmbeddedPostgres
+
+LETTERS = 10_000
+RATE = 40.0
+
+
+def main() -> int:
+    """The storm, the same without protection, and a calm hour's worth."""
+    parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
+    parser.add_argument("--share", type=float, default=1.0, help="of the full length")
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    count = int(LETTERS * options.share)
+    blows = {"kills": max(2, count // 250), "faults": max(10, count // 20), "seed": options.seed, "rate": RATE}
+    with _running() as at:
+        calm = storm(at, count // 5, kills=0, faults=0, seed=options.seed, rate=RATE, first=1_000_000)
+        rough = storm(at, count, **blows)
+    with _running("--unprotected") as at:
+        bare = storm(at, count // 5, **{**blows, "kills": max(2, count // 1_250), "faults": max(10, count // 100)})
+    is_met = not (rough.lost or rough.wrongly or rough.untrue) and rough.twice <= 1 and calm.p95 <= 5
+    has_failed = bare.twice > 1
+    page = "\n".join(
+        [
+            "# Figures of the relay",
+            "",
+            f"{machine()}. Site, inbox, PostgreSQL (fsync on), two workers and both services share the machine.",
+            "",
+            f"- storm, {'met' if is_met else 'MISSED'}: {_said(rough)}",
+            f"- calm: {_said(calm)}",
+            f"- the storm without protection, {'fails as it must' if has_failed else 'DOES NOT FAIL'}: {_said(bare)}",
+            "",
+        ]
+    )
+    if options.share == 1.0:
+        options.out.write_text(page, encoding="utf-8")
+    sys.stdout.write(page)
+    return 0 if is_met and has_failed else 1
+
+
+def _said(found: Storm) -> str:
+    states = ", ".join(f"{number:,} {state}" for state, number in found.by_state.items())
+    return (
+        f"{found.acknowledged:,} letters at {RATE:.0f} a second, {found.kills} SIGKILLs of a worker, {found.faults}"
+        f" faults of services, {found.unanswered} calls without an answer, in {found.seconds:.0f} s; {states};"
+        f" lost {found.lost}, sent twice {found.twice}, sent in spite of a complaint {found.wrongly}, booked untruly"
+        f" {found.untrue}; from the site's request to the first call to a service p50 {1e3 * found.p50:.0f} ms, p95"
+        f" {1e3 * found.p95:.0f} ms, slowest {found.slowest:.1f} s"
+    )
+
+
+@contextmanager
+def _running(*arguments: str) -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="lettertrail-relay-") as name:
+        Path(name).chmod(0o711)
+        postgres = EmbeddedPostgres(Path(name) / "postgres", port=free_port())
+        postgres.start()
+        try:
+            with place(postgres, Path(name), *arguments) as at:
+                yield at
+        finally:
+            postgres.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
