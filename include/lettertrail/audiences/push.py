@@ -35,6 +35,7 @@ from lettertrail.audiences.destinations import (
     TakesAttributes,
     Writer,
 )
+from lettertrail.audiences.holdout import Trial, trial_of
 from lettertrail.audiences.plan import CRM, SUPPRESSIONS, Plan, Target, plan_segment, plan_suppressions
 from lettertrail.audiences.segments import Segment
 from lettertrail.audiences.shown import as_json, planned_calls
@@ -174,6 +175,7 @@ def sync_segment(
     if limits is None:
         limits = segment_limits(segment)
     sync = _Sync(target, warehouse_dsn, destination, writes, run_id, clock, dry_run, release_brake, limits, marks)
+    sync.trial = trial_of(segment)
     sends_attributes = isinstance(destination, TakesAttributes) and destination.sends_attributes
     plan = partial(plan_segment, segment=segment, target=target, sends_attributes=sends_attributes)
     return sync.run(partial(destination.members, segment.audience), plan)
@@ -233,6 +235,7 @@ class _Sync:
     release_brake: bool
     limits: Limits
     marks: Marks | None = None
+    trial: Trial | None = None
     calls_made: int = 0
     state: State = field(default_factory=State)
     grants: dict[str, approvals.Grant] = field(default_factory=dict)
@@ -312,6 +315,8 @@ class _Sync:
             assert row is not None
             sync_run_id = int(row[0])
             connection.execute(statements.RECORD_PLAN, {"sync_run_id": sync_run_id, "dry_run": self.dry_run, "at": at})
+            if self.trial is not None and not self.dry_run and not any(hold.action == "add" for hold in held):
+                self.trial.record(connection, sync_run_id=sync_run_id, at=at)
         for line in plan.lines:
             log.info("%s plan %s, %s: %s", self.target, line.action, line.reason, line.records)
         for calls in shown["calls"]:

@@ -33,6 +33,7 @@ TEMPORARY_TABLES = (
     """
     create temporary table if not exists judged (
         record_key   text not null,
+        person_id    text,
         attributes   jsonb not null,
         fields       jsonb not null,
         state        text,
@@ -197,13 +198,14 @@ where contacts.is_marketing_allowed
 
 # The holdout draws the same people every time and other people for every segment. 10 000 steps: 0.01 percent.
 JUDGE_PEOPLE = """
-insert into judged (record_key, attributes, fields, state, is_held_out)
+insert into judged (record_key, person_id, attributes, fields, state, is_held_out)
 with
 
 people as (
 
     select distinct on (lower(btrim(person.email)))
         lower(btrim(person.email)) as record_key,
+        person.person_id::text as person_id,
         coalesce(person.person_id::text, lower(btrim(person.email))) as draw_key,
         to_jsonb(person) - 'email' - 'person_id' as attributes
     from {relation} as person
@@ -214,6 +216,7 @@ people as (
 
 select
     people.record_key,
+    people.person_id,
     people.attributes,
     case
         when %(sends_attributes)s then coalesce(

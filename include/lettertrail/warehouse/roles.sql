@@ -64,6 +64,8 @@ grant usage on schema ops to lettertrail_dbt;
 grant select on ops.acknowledged, ops.sync_runs, ops.sync_records to lettertrail_dbt;
 -- Which changes of CRM cards were our own writing: they are no news.
 grant select on ops.own_writes to lettertrail_dbt;
+-- Who was drawn into which side of a segment's trial.
+grant select on ops.holdouts to lettertrail_dbt;
 -- Which loads it has not seen yet: their rows are what is new.
 grant select on ops.loads to lettertrail_dbt;
 
@@ -75,7 +77,7 @@ grant select on all tables in schema ops to lettertrail_sync;
 grant usage on schema raw_esp to lettertrail_sync;
 grant select on raw_esp.contacts to lettertrail_sync;
 grant insert, update on ops.sync_runs, ops.sync_records to lettertrail_sync;
-grant insert on ops.sync_calls, ops.quality_checks to lettertrail_sync;
+grant insert on ops.sync_calls, ops.holdouts, ops.quality_checks to lettertrail_sync;
 grant insert, update, delete on ops.acknowledged, ops.segments to lettertrail_sync;
 -- What tells a lost state, what people decided, and what the read-back found.
 grant insert, update on ops.sync_states, ops.approvals to lettertrail_sync;
