@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,16 @@ from tests.audiences.fakes import FakeCrm, FakeDestination, Killed, Warehouse
 
 from lettertrail.audiences import push
 from lettertrail.audiences.push import SyncResult
-from lettertrail.errors import BrakeApplied, ConfigurationError, ContractError, LedgerImbalance, TemporaryApiError
+from lettertrail.errors import (
+    BrakeApplied,
+    ComplianceRefusal,
+    ConfigurationError,
+    ContractError,
+    LedgerImbalance,
+    RequestRejected,
+    TemporaryApiError,
+)
+from lettertrail.esps.port import Outcome, Record
 from lettertrail.warehouse.ledger import check_balance
 
 PEOPLE = [f"{name}@example.com" for name in ("ann", "bob", "cid", "dan", "eve")]
@@ -332,6 +342,65 @@ def test_a_record_without_an_answer_is_an_error(warehouse: Warehouse) -> None:
 
     run = warehouse.query("select * from ops.sync_runs")[0]
     assert (run["applied"], run["retry_pending"]) == (4, 1)
+
+
+class Poisoned(FakeDestination):
+    """Refuses a whole call when one of its records is `poison`."""
+
+    def __init__(self, *poison: str, refusal: Exception | None = None) -> None:
+        super().__init__()
+        self.poison = set(poison)
+        self.refusal = refusal or RequestRejected("mailchimp", "bad request", status=400, code="INVALID")
+
+    def _write(self, action: str, records: Sequence[Record], keys: set[str], *, present: bool) -> Iterator[Outcome]:
+        if self.poison & {record.key for record in records}:
+            self.writes[action] += 1
+            raise self.refusal
+        yield from super()._write(action, records, keys, present=present)
+
+
+def test_a_poisoned_batch_is_cut_until_the_bad_row_is_alone(warehouse: Warehouse) -> None:
+    """One bad row of two hundred is refused with the service's reason; all others go through, in few calls."""
+    crowd = [f"crowd{number:03}@example.com" for number in range(200)]
+    warehouse.fill_all(crowd)
+    mailchimp = Poisoned(crowd[77])
+
+    result = warehouse.sync_segment(mailchimp)
+
+    assert (result.applied, result.rejected, result.retry_pending) == (199, 1, 0)
+    assert warehouse.outcomes(result.sync_run_id)[crowd[77]] == (
+        "add", "rejected", "joined the segment; the service refuses it (INVALID)"
+    )  # fmt: skip
+    assert mailchimp.writes["add"] <= 2 * 8 + 1
+    assert warehouse.sync_segment(mailchimp).planned == 0
+
+
+def test_a_refusal_for_the_person_is_evidence(warehouse: Warehouse) -> None:
+    """A call refused because somebody left says so of that one."""
+    warehouse.fill_segment(*PEOPLE)
+    left = ComplianceRefusal("mailchimp", "left", evidence="unsubscribed", status=400)
+
+    result = warehouse.sync_segment(Poisoned("bob@example.com", refusal=left))
+
+    assert (result.applied, result.rejected) == (4, 1)
+    assert warehouse.query("select record_key, evidence from ops.sync_records where evidence is not null") == [
+        {"record_key": "bob@example.com", "evidence": "unsubscribed"}
+    ]
+
+
+def test_a_call_that_is_refused_whoever_is_in_it_refuses_nobody(warehouse: Warehouse) -> None:
+    """The fault is a setting's: the run fails with it, every record stays pending, and the calls have an end."""
+    crowd = [f"crowd{number:03}@example.com" for number in range(200)]
+    warehouse.fill_all(crowd)
+    mailchimp = Poisoned(*crowd)
+
+    with pytest.raises(RequestRejected, match="bad request"):
+        warehouse.sync_segment(mailchimp)
+
+    run = warehouse.query("select * from ops.sync_runs")[0]
+    assert (run["rejected"], run["retry_pending"]) == (0, 200)
+    assert mailchimp.writes["add"] < 50
+    assert warehouse.acknowledged("lapsed") == {}
 
 
 def test_brake_holds_removals_over_the_limit_and_lets_the_rest_through(warehouse: Warehouse) -> None:
