@@ -122,7 +122,8 @@ def large_plan(warehouse: Warehouse, people: int) -> Line:
     seconds = time.monotonic() - began
     return Line(
         f"plan for {people} members",
-        f"{seconds:.1f} s; {plan.count('add')} to add, {plan.count('update')} to change, {plan.count('remove')} to remove",
+        f"{seconds:.1f} s; {plan.count('add')} to add, {plan.count('update')} to change,"
+        f" {plan.count('remove')} to remove",
         "≤ 15 s",
         seconds <= 15,
     )

@@ -1,4 +1,4 @@
-"""`python -m lettertrail status [--json]`: how the copy of the Bitrix site stands, table by table."""
+"""`python -m lettertrail status [--json]`: how the copy of the Bitrix site stands, and what was read back elsewhere."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Mapping
 
+from lettertrail.audiences.audit import read_drift
 from lettertrail.clock import system_clock
 from lettertrail.errors import ConfigurationError, LetterTrailError
-from lettertrail.status import as_json, as_text, read_status
+from lettertrail.status import as_json, as_text, audits_as_text, read_status
 
 WAREHOUSE_DSN = "LETTERTRAIL_WAREHOUSE_DSN"
 CONNECTIONS = ("AIRFLOW_CONN_WAREHOUSE_SYNC", "AIRFLOW_CONN_WAREHOUSE_LOADER")
@@ -26,11 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         now = system_clock()
-        tables = read_status(options.dsn or warehouse_dsn(os.environ), at=now)
+        dsn = options.dsn or warehouse_dsn(os.environ)
+        tables, audits = read_status(dsn, at=now), read_drift(dsn)
     except LetterTrailError as error:
         print(error, file=sys.stderr)
         return 1
     print(as_json(tables) if options.json else as_text(tables, at=now))
+    if audits and not options.json:
+        print(audits_as_text(audits, at=now))
     return 0
 
 

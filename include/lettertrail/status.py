@@ -1,4 +1,4 @@
-"""How the copy stands, table by table: `lettertrail status`, and the same figures for the report.
+"""How the copy stands, table by table, and what the destinations have: `lettertrail status`; also for the report.
 
 One row per table that was ever loaded, from the view `ops.table_status`: rows, last load and its age, when the copy was
 last proven to be the source, what a first copy still lacks, and what a person should know (drift, quarantine).
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from lettertrail.audiences.audit import Drift
 from lettertrail.warehouse.connect import connect
 
 RECENT = timedelta(days=7)
@@ -73,6 +74,20 @@ def as_text(tables: Sequence[TableStatus], *, at: datetime) -> str:
     rows = sum(table.rows for table in tables)
     shown.append(f"{len(tables)} tables, {_grouped(rows)} rows, {proven} proven")
     return "\n".join(shown)
+
+
+def audits_as_text(audits: Sequence[Drift], *, at: datetime) -> str:
+    """One line per audience that was read back, those with drift told apart; empty when none ever was."""
+    lines = [
+        f"read back {age(audit.finished_at, at=at)} ago: {audit.account} {audit.audience}: "
+        + (
+            f"{audit.missing} of {audit.expected} missing, {audit.repaired} repaired, {audit.strangers} strangers"
+            if audit.missing or audit.strangers
+            else f"as confirmed ({audit.expected})"
+        )
+        for audit in audits
+    ]
+    return "\n".join(lines)
 
 
 def as_json(tables: Sequence[TableStatus]) -> str:

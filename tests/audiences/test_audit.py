@@ -12,6 +12,7 @@ from tests.contract.mailchimp_service import MailchimpService, mailchimp_service
 from lettertrail.audiences.audit import AuditResult, audit_members, audit_suppressions, oldest_first, read_drift
 from lettertrail.errors import BrakeApplied
 from lettertrail.esps.port import Record
+from lettertrail.status import audits_as_text
 from lettertrail.warehouse.load_esp import load_account
 
 ONE, _, THREE, *_, EIGHT = (f"person{number}@example.com" for number in range(1, 9))
@@ -62,7 +63,13 @@ def test_drift_at_a_service_is_found_and_mended(warehouse: Warehouse, service: M
     again = members(warehouse, mailchimp)
     assert again is not None
     assert (again.expected, again.missing, again.strangers) == (3, 0, 0)
-    assert [(one.audience, one.missing) for one in read_drift(warehouse.dsn)] == [("lapsed", 0), ("suppressions", 1)]
+    drift = read_drift(warehouse.dsn)
+    assert [(one.audience, one.missing) for one in drift] == [("lapsed", 0), ("suppressions", 1)]
+    assert audits_as_text(drift, at=warehouse.now).splitlines() == [
+        "read back 0 s ago: mailchimp lapsed: as confirmed (3)",
+        f"read back 0 s ago: mailchimp suppressions: 1 of {drift[1].expected} missing, 1 repaired, "
+        f"{drift[1].strangers} strangers",
+    ]
 
 
 def test_a_stranger_that_was_seen_is_never_taken_for_ours(warehouse: Warehouse) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -166,3 +166,21 @@ def test_a_naive_time_is_refused(warehouse_dsn: str) -> None:
     """Ages cannot be counted from a time without a zone."""
     with pytest.raises(ValueError, match="time zone"):
         collect(warehouse_dsn, at=datetime(2026, 11, 1))
+
+
+def test_the_newest_read_back_of_an_audience_counts(small_dsn: str) -> None:
+    """What was missing last night and is there now is no drift any more."""
+    read = {"run_id": "r", "destination": "mailchimp", "account": "mailchimp", "audience": "vip", "sample": "[]"}
+    counts = {"expected": 9, "strangers": 1, "repaired": 0, "started_at": AT}
+    insert(
+        small_dsn,
+        "ops.audits",
+        [
+            {**read, **counts, "found": 8, "missing": 2, "finished_at": AT - timedelta(days=1)},
+            {**read, **counts, "found": 10, "missing": 0, "finished_at": AT},
+        ],
+    )
+
+    (audit,) = collect(small_dsn, at=AT).audits
+
+    assert (audit.expected, audit.missing, audit.strangers, audit.finished_at) == (9, 0, 1, AT)

@@ -20,6 +20,7 @@ from psycopg.rows import DictRow, dict_row
 from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.report.data import (
     MODELS,
+    Audit,
     FunnelStage,
     Headline,
     Letter,
@@ -49,6 +50,7 @@ FUNNEL = "marts.mart_funnel"
 LIST_GROWTH = "marts.mart_list_growth"
 SUPPRESSION = "marts.dim_suppression"
 SYNC_RUNS = "ops.sync_runs"
+AUDITS = "ops.audits"
 LOADS = "ops.loads"
 STATUS = "ops.table_status"
 QUALITY = "ops.quality_checks"
@@ -62,6 +64,7 @@ RELATIONS = (
     LIST_GROWTH,
     SUPPRESSION,
     SYNC_RUNS,
+    AUDITS,
     LOADS,
     STATUS,
     QUALITY,
@@ -106,6 +109,7 @@ def collect(warehouse_dsn: str, *, at: datetime) -> ReportData:
             loads=_loads(reader, at),
             quality=_quality(reader),
             currency=_currency(reader),
+            audits=_audits(reader),
         )
     log.info(
         "report: %s letters, %s months of opens, %s pushes, %s tables; %s relations missing",
@@ -396,6 +400,19 @@ def _sync_run(row: Row) -> SyncRun:
     reason = row["brake_reason"]
     cleaned = None if reason is None else without_addresses(reason)
     return SyncRun(**{**row, "brake_reason": cleaned, "audience": without_addresses(row["audience"])})
+
+
+def _audits(reader: _Reader) -> tuple[Audit, ...]:
+    rows = reader.rows(
+        """
+        select distinct on (destination, account, audience)
+            destination, account, audience, expected, missing, strangers, repaired, finished_at
+        from ops.audits
+        order by destination, account, audience, audit_id desc
+        """,
+        of=(AUDITS,),
+    )
+    return tuple(Audit(**{**row, "audience": without_addresses(row["audience"])}) for row in rows)
 
 
 def _loads(reader: _Reader, at: datetime) -> tuple[Load, ...]:
