@@ -1,8 +1,9 @@
 {{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
 
 {#
-    Only a consent that came through the mailbox itself (the answer to a double opt-in letter) ends a suppression. A box ticked
-    on a form, a field an employee fills in or an ESP's sign-up date says that somebody agreed, not that the address's owner did.
+    Only a consent that came through the mailbox itself ends a suppression: the answer to a double opt-in letter, and what was
+    chosen on the page that a letter's signed link opens. A box ticked on a form, a field an employee fills in or an ESP's sign-up
+    date says that somebody agreed, not that the address's owner did.
 #}
 with consents as (
 
@@ -70,6 +71,13 @@ crm_consents as (
 subscribers as (
 
     select * from {{ ref('stg_esp__contacts') }}
+
+),
+
+choices as (
+
+    select * from {{ ref('stg_inbox__choices') }}
+    where not is_leaving
 
 ),
 
@@ -280,6 +288,22 @@ other_events as (
     from subscribers
     where opted_in_at is not null
         and email is not null
+
+    union all
+
+    select
+        'preference_centre:choice:' || choice_id as consent_event_id,
+        email,
+        cast(null as {{ dbt.type_string() }}) as card_person_id,
+        'given' as event_type,
+        'preference_centre' as source,
+        'preference_page' as kind,
+        chosen_at as occurred_at,
+        true as is_time_known,
+        true as ends_suppression,
+        text_version,
+        'raw_inbox.choices:' || choice_id as evidence
+    from choices
 
     union all
 

@@ -78,6 +78,19 @@ event_addresses as (
 
 ),
 
+-- what was chosen stays, and says no more about identity than that there is the address
+choice_addresses as (
+
+    select distinct choices.email
+    from {{ ref('stg_inbox__choices') }} as choices
+    {%- if since %}
+    left join {{ this }} as known
+        on 'raw_inbox.choices:' || choices.email = known.claimed_by
+    where known.claimed_by is null
+    {%- endif %}
+
+),
+
 recipient_cards as (
 
     select * from {{ ref('int_recipient_cards') }}
@@ -274,6 +287,11 @@ said as (
 
     select 'raw_esp.events:' || email, 'email', email, null, null, false, false
     from event_addresses
+
+    union all
+
+    select 'raw_inbox.choices:' || email, 'email', email, null, null, false, false
+    from choice_addresses
 
 ),
 

@@ -95,6 +95,12 @@ site_events as (
 
 ),
 
+choices as (
+
+    select * from {{ ref('stg_inbox__choices') }}
+
+),
+
 unsubscribed_recipients as (
 
     select
@@ -366,6 +372,18 @@ evidence as (
         true as is_time_known
     from site_events
     where event_type = 'unsubscribe'
+
+    union all
+
+    select
+        email,
+        'unsubscribed' as state,
+        'preference_centre' as source,
+        'raw_inbox.choices:' || choice_id as evidence,
+        chosen_at as evidenced_at,
+        true as is_time_known
+    from choices
+    where is_leaving
 
 ),
 

@@ -25,6 +25,7 @@ given_ranked as (
                 occurred_at desc,
                 case kind
                     when 'double_opt_in' then 1
+                    when 'preference_page' then 1
                     when 'double_opt_in_record' then 2
                     when 'agreement' then 3
                     when 'crm_field' then 4

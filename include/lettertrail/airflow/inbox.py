@@ -1,4 +1,4 @@
-"""From a webhook that came in to a run that works it in, within seconds: the triggerer listens to the warehouse."""
+"""From what came in to a run that works it in, within seconds: the triggerer listens to the warehouse."""
 
 from __future__ import annotations
 
@@ -24,11 +24,17 @@ POLL_SECONDS = 15.0
 SETTLE_SECONDS = 3.0
 """Webhooks come in swarms: one run for all that come within this time."""
 
-_NEWEST = "select max(delivery_id) from raw_inbox.deliveries where processed_at is null"
+_NEWEST = """
+    select
+        (select max(delivery_id) from raw_inbox.deliveries where processed_at is null),
+        (select max(choice_id) from raw_inbox.choices where choice_id > coalesce(
+            (select (state ->> 'choice_id')::bigint from ops.cursors where target = 'raw_inbox.choices'), 0
+        ))
+"""
 
 
 class InboxTrigger(BaseEventTrigger):
-    """An event whenever deliveries wait that were not there at the event before."""
+    """An event whenever deliveries or choices wait that were not there at the event before."""
 
     def __init__(
         self,
@@ -56,7 +62,7 @@ class InboxTrigger(BaseEventTrigger):
 
         from lettertrail.airflow.connections import warehouse_dsn_of
 
-        told = 0
+        told = (0, 0)
         while True:
             try:
                 dsn = warehouse_dsn_of(await BaseHook.aget_connection(self.conn_id))
@@ -67,9 +73,9 @@ class InboxTrigger(BaseEventTrigger):
                     await connection.execute(f"listen {CHANNEL}".encode())
                     while True:
                         newest = await _newest(connection)
-                        if newest > told:
-                            told = newest
-                            yield TriggerEvent({"newest_delivery": newest})
+                        if newest[0] > told[0] or newest[1] > told[1]:
+                            told = (max(newest[0], told[0]), max(newest[1], told[1]))
+                            yield TriggerEvent({"newest_delivery": newest[0], "newest_choice": newest[1]})
                         await self._wait_for_news(connection)
             except (psycopg.Error, ConfigurationError) as error:
                 log.warning("the inbox cannot be watched (%s); trying again", type(error).__name__)
@@ -80,6 +86,8 @@ class InboxTrigger(BaseEventTrigger):
             await asyncio.sleep(self.settle_seconds)
 
 
-async def _newest(connection: psycopg.AsyncConnection[Any]) -> int:
+async def _newest(connection: psycopg.AsyncConnection[Any]) -> tuple[int, int]:
+    """Of the deliveries and of the choices that wait; 0 when none does."""
     row = await (await connection.execute(_NEWEST)).fetchone()
-    return int(row[0]) if row is not None and row[0] is not None else 0
+    delivery, choice = row or (None, None)
+    return int(delivery or 0), int(choice or 0)

@@ -36,9 +36,9 @@ class LazyApp:
 
 
 def web_apps() -> list[dict[str, Any]]:
-    """The apps to mount. The inbox only where its accounts are named: see `lettertrail.inbox.accounts`."""
+    """The apps to mount. The inbox only where it has webhooks to take or links to answer: see docs/inbox.md."""
     apps = [{"name": "LetterTrail pages", "url_prefix": PAGES, "app": LazyApp(_pages)}]
-    if os.environ.get("LETTERTRAIL_INBOX_ACCOUNTS", "").strip():
+    if any(os.environ.get(name, "").strip() for name in ("LETTERTRAIL_INBOX_ACCOUNTS", "LETTERTRAIL_LINK_SECRETS")):
         apps.append({"name": "LetterTrail inbox", "url_prefix": INBOX, "app": LazyApp(_inbox)})
     return apps
 

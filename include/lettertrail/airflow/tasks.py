@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -183,16 +184,29 @@ def load_esp_account(
 
 
 def process_inbox() -> list[dict[str, Any]]:
-    """Works in the webhooks that wait; skipped when they told nothing urgent, so that nothing is built for it."""
+    """Works in the webhooks and choices that wait; skipped when nothing of it is urgent: then nothing is built."""
     from airflow.sdk.exceptions import AirflowSkipException
 
     from lettertrail.airflow.connections import warehouse_dsn
     from lettertrail.inbox.process import process_deliveries
+    from lettertrail.preferences.applied import note_choices
 
-    results = process_deliveries(warehouse_dsn(WAREHOUSE_LOADER), run_id=run_label(), clock=system_clock)
-    if not any(result.urgent for result in results):
+    dsn = warehouse_dsn(WAREHOUSE_LOADER)
+    results = process_deliveries(dsn, run_id=run_label(), clock=system_clock)
+    choices = note_choices(dsn, run_id=run_label(), clock=system_clock)
+    if not choices and not any(result.urgent for result in results):
         raise AirflowSkipException("nothing new that cannot wait")
-    return [asdict(result) for result in results]
+    return [*(asdict(result) for result in results), {"account": "preferences", "choices": choices}]
+
+
+def sign_links() -> dict[str, Any]:
+    """Gives everybody the links that go into letters; nothing where LETTERTRAIL_LINK_SECRETS is not set."""
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.preferences.links import read_links
+    from lettertrail.preferences.roster import sign_links as sign
+
+    links = read_links(os.environ)
+    return asdict(sign(warehouse_dsn(WAREHOUSE_SYNC), links, clock=system_clock)) if links else {}
 
 
 def check_ledger(conn_id: str) -> None:

@@ -3,6 +3,7 @@
     POST <public URL>/<connection id>/<kind>/<token>     a webhook: 200 once it is on disk
     GET, HEAD the same                                   the services' test of the address: 200
     GET, HEAD /health                                    200 while the database takes deliveries, else 503
+    /preferences/<token>, /unsubscribe/<token>           pages for people, see `lettertrail.preferences.routes`
 
 Any other address, and any wrong token, is 404. 401: not signed as it should be. 422: a letter that the site has to send
 by itself. 400, 405, 408, 413, 429, 431: more, deeper or slower than any service sends. 503 with `Retry-After`: the
@@ -24,6 +25,7 @@ from lettertrail.inbox.accounts import Webhook, Webhooks, read_webhooks
 from lettertrail.inbox.limits import Allowance, Limits, is_too_deep, unpacked
 from lettertrail.inbox.reading import Answer, Gone, Message, Receive, Send, own_path, read_body, read_headers
 from lettertrail.inbox.store import Incoming, PostgresStore, Store
+from lettertrail.preferences.routes import PreferenceRoutes, read_routes
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +45,18 @@ _RETRY = ((b"retry-after", b"2"),)
 class Inbox:
     """The ASGI application; see `create_app`."""
 
-    def __init__(self, store: Store, webhooks: Webhooks, *, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        webhooks: Webhooks,
+        *,
+        limits: Limits,
+        clock: Clock,
+        preferences: PreferenceRoutes | None = None,
+    ) -> None:
         self._store = store
         self._webhooks = webhooks
+        self._preferences = preferences
         self._limits = limits
         self._clock = clock
         self._allowances = {
@@ -58,6 +69,9 @@ class Inbox:
         """One connection of the server."""
         if scope["type"] == "http":
             path = own_path(scope["path"], scope.get("root_path", ""))
+            if self._preferences is not None and self._preferences.serves(path):
+                await self._preferences(scope, path, receive, send)
+                return
             try:
                 await _answer(send, await self._handle(path, scope, receive))
             except Answer as answer:
@@ -74,6 +88,8 @@ class Inbox:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 await self._store.close()
+                if self._preferences is not None:
+                    await self._preferences.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
             await send({"type": "lifespan.startup.complete"})
@@ -167,12 +183,14 @@ def create_app(
     *,
     limits: Limits | None = None,
     clock: Clock = system_clock,
+    preferences: PreferenceRoutes | None = None,
 ) -> Inbox:
     """The receiver. Without arguments everything comes from the environment.
 
     Args:
         store: or the DSN of a role that may call `raw_inbox.receive`; LETTERTRAIL_INBOX_DSN.
         webhooks: see `lettertrail.inbox.accounts`.
+        preferences: the pages for people; with a DSN they come from the environment as well.
 
     Raises:
         ConfigurationError: naming the variable that is missing or wrong.
@@ -180,9 +198,12 @@ def create_app(
     where = store or os.environ.get(DSN, "").strip()
     if not where:
         raise ConfigurationError(f"{DSN} is not set: it is the warehouse, as the role lettertrail_inbox")
+    if isinstance(where, str) and preferences is None:
+        preferences = read_routes(os.environ, where, clock=clock)
     return Inbox(
         PostgresStore(where) if isinstance(where, str) else where,
         read_webhooks(os.environ) if webhooks is None else webhooks,
         limits=limits or Limits(),
         clock=clock,
+        preferences=preferences,
     )

@@ -36,6 +36,8 @@ create schema if not exists segments authorization lettertrail_dbt;
 -- lettertrail_loader: fills raw_*, keeps the load ledger, records what the quality doors said.
 grant usage, create on schema raw_bitrix, raw_esp, raw_inbox to lettertrail_loader;
 grant select, insert, update, delete on all tables in schema raw_bitrix, raw_esp, raw_inbox to lettertrail_loader;
+-- What people chose is written by them alone and stays as it is.
+revoke insert, update, delete, truncate on raw_inbox.choices, raw_inbox.choice_texts from lettertrail_loader;
 grant usage on schema ops to lettertrail_loader;
 grant select, insert on ops.loads, ops.quarantine, ops.verifications, ops.quality_checks to lettertrail_loader;
 grant select, insert, update on ops.cursors, ops.copies, ops.copy_ranges to lettertrail_loader;
@@ -84,10 +86,14 @@ grant insert, update on ops.sync_states, ops.approvals to lettertrail_sync;
 grant insert on ops.audits to lettertrail_sync;
 grant execute on function ops.warehouse_id, ops.acknowledged_hash to lettertrail_sync;
 grant insert, update on ops.own_writes, ops.follow_ups to lettertrail_sync;
+-- The links that go into letters.
+grant insert, update on ops.links to lettertrail_sync;
 
--- lettertrail_inbox: faces the internet, so it may hand deliveries in and nothing else; not even read them again.
+-- lettertrail_inbox: faces the internet, so it may hand deliveries in, and show and store the choices of whoever has a
+-- link; it reads no table, not even what it wrote.
 grant usage on schema raw_inbox to lettertrail_inbox;
-grant execute on function raw_inbox.receive, raw_inbox.receive_mail to lettertrail_inbox;
+grant execute on function raw_inbox.receive, raw_inbox.receive_mail, raw_inbox.read_preferences, raw_inbox.choose
+    to lettertrail_inbox;
 
 -- lettertrail_relay: sends what is in the outbox. It may ask whether one address must be left alone, and whether one letter is
 -- known of; it sees no list of people.
