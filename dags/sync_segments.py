@@ -37,12 +37,13 @@ from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
     render_template_as_native_obj=True,
 )
 def sync_segments() -> None:
+    signed = task(tasks.sign_links)()
     pushes = [_push(conn_id) for conn_id in esp_conn_ids()]
     # An account no segment goes to has nothing to map over, and its task is skipped.
     check = task(task_id="check_ledger", outlets=[SEGMENTS_SYNCED], trigger_rule=TriggerRule.NONE_FAILED)(
         tasks.check_ledger
     )
-    pushes >> check(WAREHOUSE_SYNC)
+    signed >> pushes >> check(WAREHOUSE_SYNC)
 
 
 def _push(conn_id: str) -> XComArg:

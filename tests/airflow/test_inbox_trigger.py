@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from lettertrail.clock import system_clock
+from lettertrail.preferences.applied import note_choices
+
 if TYPE_CHECKING:
     from lettertrail.airflow.inbox import InboxTrigger
 
@@ -26,6 +29,17 @@ def receive(dsn: str, number: int) -> None:
     """Stores a delivery as the inbox does."""
     with psycopg.connect(dsn) as connection:
         connection.execute(STORE, [hashlib.sha256(str(number).encode()).digest()])
+
+
+def choose(dsn: str, email: str) -> None:
+    """Somebody leaves by one click, as the page stores it."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("insert into ops.links (email, made_at) values (%s, now())", [email])
+        connection.execute(
+            "select raw_inbox.choose(link_id, 'one_click', '{}', '{company_news}', null, null, null, now())"
+            " from ops.links where email = %s",
+            [email],
+        )
 
 
 @pytest.fixture
@@ -131,6 +145,24 @@ def test_a_warehouse_that_is_away_is_waited_for(
     monkeypatch.setattr(BaseHook, "aget_connection", connection)
     assert asyncio.run(next_event(trigger.run(), 5)) == 1
     assert "trying again" in caplog.text
+
+
+def test_a_choice_on_the_preference_page_is_told(trigger, warehouse_dsn: str) -> None:
+    """Once; and not at all when it has been noted already."""
+    trigger.poll_seconds = 0.1
+
+    async def told() -> list[dict[str, int]]:
+        events = trigger.run()
+        found = []
+        for number in range(2):
+            await asyncio.to_thread(choose, warehouse_dsn, f"person{number}@example.com")
+            found.append((await asyncio.wait_for(anext(events), 10)).payload)
+        assert await next_event(events, 0.6) is None
+        return found
+
+    assert [event["newest_choice"] for event in asyncio.run(told())] == [1, 2]
+    note_choices(warehouse_dsn, run_id="tests", clock=system_clock)
+    assert asyncio.run(next_event(trigger.run(), 0.6)) is None
 
 
 def test_it_is_made_again_from_what_it_says_of_itself(trigger) -> None:

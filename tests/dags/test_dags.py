@@ -19,6 +19,7 @@ DAG_IDS = {
     "build_marts",
     "sync_suppressions",
     "sync_segments",
+    "sync_preferences",
     "approve_held",
     "audit_audiences",
     "sync_crm",
@@ -80,6 +81,7 @@ def test_the_legs_are_linked_by_assets(dag_bag) -> None:
         ("build_marts", "sync_suppressions"),
         ("sync_suppressions", "sync_segments"),
         ("sync_suppressions", "sync_crm"),
+        ("sync_suppressions", "sync_preferences"),
         ("sync_segments", "publish_report"),
         ("sync_segments", "publish_docs"),
     ]:

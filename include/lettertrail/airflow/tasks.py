@@ -355,6 +355,29 @@ def sync_segment(segment: str, conn_id: str, *, dry_run: bool, release_brake: bo
     )
 
 
+def sync_preferences(conn_id: str, *, dry_run: bool) -> dict[str, Any]:
+    """Tells one ESP account what people chose on the preference page; skipped where it has no categories."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from lettertrail.airflow.connections import esp_account, share_rates, warehouse_dsn
+    from lettertrail.esps.capabilities import can
+    from lettertrail.preferences.push import sync_preferences as sync
+
+    if not can(esps.load(esps.adapter_name(conn_id)), "set_preferences"):
+        raise AirflowSkipException("the service has no preference categories to write")
+    share_rates(WAREHOUSE_SYNC)
+    return _pushed(
+        lambda: sync(
+            esp_account(conn_id),
+            warehouse_dsn(WAREHOUSE_SYNC),
+            run_id=run_label(),
+            clock=system_clock,
+            dry_run=dry_run,
+            marks=_marks(),
+        )
+    )
+
+
 def ask_about_held() -> list[dict[str, Any]]:
     """The questions about what the brake held, each once; skipped when there is nothing to ask."""
     from airflow.sdk.exceptions import AirflowSkipException

@@ -168,6 +168,7 @@ def plan_segment(
         "segment": segment.name,
         "sends_attributes": sends_attributes,
         "holdout": round(segment.holdout_pct * 100),
+        "links": segment.links,
     }
     _start(connection, values)
     relation = sql.Identifier(*segment.relation.split("."))

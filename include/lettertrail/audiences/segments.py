@@ -15,6 +15,8 @@ Keys of `push`:
     max_added_rows     the same as a number of people, the first run included (default: no such limit)
     holdout_pct        this share of people is never sent, so that the effect can be measured (default 0)
     audience           the name at the destination (default: the model's name without `seg_`)
+    links              send `preferences_url` and `unsubscribe_url` along as attributes, where links are made
+                       (docs/preference-centre.md; default false: some services refuse a field they do not have)
 """
 
 from __future__ import annotations
@@ -37,8 +39,11 @@ MODES = ("mirror", "upsert", "suppress_only")
 IDENTITY_COLUMNS = ("email", "person_id")
 _PREFIX = "seg_"
 _KEYS = frozenset(
-    {"to", "mode", "max_removed_pct", "max_removed_rows", "max_added_pct", "max_added_rows", "holdout_pct", "audience"}
-)
+    {
+        "to", "mode", "max_removed_pct", "max_removed_rows", "max_added_pct", "max_added_rows", "holdout_pct",
+        "audience", "links",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Segment:
     max_added_pct: float = 50.0
     max_added_rows: int | None = None
     holdout_pct: float = 0.0
+    links: bool = False
     attributes: tuple[str, ...] = ()
     """The columns sent along: all but `email` and `person_id`."""
 
@@ -143,6 +149,7 @@ def _segment(node: Mapping[str, Any], push: Any) -> Segment:
         max_added_pct=_percent(name, "max_added_pct", push.get("max_added_pct", 50), most=10_000),
         max_added_rows=_rows(name, "max_added_rows", push.get("max_added_rows")),
         holdout_pct=_percent(name, "holdout_pct", push.get("holdout_pct", 0)),
+        links=_yes_or_no(name, "links", push.get("links", False)),
         attributes=tuple(column for column in node.get("columns", {}) if column not in IDENTITY_COLUMNS),
     )
 
@@ -174,6 +181,12 @@ def _percent(name: str, key: str, value: Any, *, most: int = 100) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         raise ConfigurationError(f"{name}: meta.push.{key} is {value!r}; say a number from 0 to {most}")
     return float(value)
+
+
+def _yes_or_no(name: str, key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}: meta.push.{key} is {value!r}; say true or false")
+    return value
 
 
 def _rows(name: str, key: str, value: Any) -> int | None:

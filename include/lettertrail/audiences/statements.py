@@ -207,8 +207,15 @@ people as (
         lower(btrim(person.email)) as record_key,
         person.person_id::text as person_id,
         coalesce(person.person_id::text, lower(btrim(person.email))) as draw_key,
-        to_jsonb(person) - 'email' - 'person_id' as attributes
+        to_jsonb(person) - 'email' - 'person_id' || coalesce(link.attributes, '{{}}') as attributes
     from {relation} as person
+    left join (
+        select
+            email,
+            jsonb_build_object('preferences_url', preferences_url, 'unsubscribe_url', unsubscribe_url) as attributes
+        from ops.links
+        where %(links)s and signed_with is not null
+    ) as link on lower(btrim(person.email)) = link.email
     where btrim(person.email) <> ''
     order by lower(btrim(person.email)), person.person_id
 

@@ -1,8 +1,8 @@
 """`python -m lettertrail.preferences links.csv`: gives everybody links and writes them to a file.
 
 For what no segment is pushed to: import the file where the letters are written. Reads LETTERTRAIL_SYNC_DSN (the
-warehouse as the role lettertrail_sync), LETTERTRAIL_LINK_SECRETS and LETTERTRAIL_INBOX_URL. The file holds addresses, and
-whoever has a link can choose for its address: it is made readable for its owner alone.
+warehouse as the role lettertrail_sync), LETTERTRAIL_LINK_SECRETS and LETTERTRAIL_INBOX_URL. The file holds addresses,
+and whoever has a link can choose for its address: it is made readable for its owner alone.
 """
 
 from __future__ import annotations
