@@ -47,11 +47,12 @@ bench-transform: ## Measure what the models cost, at first and every day (EVENTS
 	@scripts/bootstrap dev
 	@$(PY) -m bench.transform --events $(EVENTS)
 
-figures: ## Measure what pushes cost and withstand, and what the inbox bears (half an hour)
+figures: ## Measure what pushes cost and withstand, what the inbox bears, how long an unsubscribe takes (an hour)
 	@scripts/bootstrap dev
 	@$(PY) -m bench.esps
 	@$(PY) -m bench.inbox
 	@$(PY) -m bench.relay
+	@$(PY) -m bench.preferences
 
 env: ## Write .env for docker compose, with random secrets; pushes stay dry runs
 	@python3 scripts/make-env

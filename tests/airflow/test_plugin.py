@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import psycopg
 import pytest
 
 from lettertrail.settings import PROJECT_ROOT
@@ -43,6 +44,31 @@ def test_the_inbox_is_mounted(monkeypatch: pytest.MonkeyPatch, warehouse_dsn: st
     client = TestClient(server)
     assert client.get(f"/inbox/mailchimp/marketing/{token}").status_code == 200
     assert client.get(f"/inbox/mailchimp/marketing/{'f' * 32}").status_code == 404
+
+
+def test_the_preference_page_is_mounted(monkeypatch: pytest.MonkeyPatch, warehouse_dsn: str) -> None:
+    """With secrets and a database, webhooks or not; its form stays below Airflow's address."""
+    from starlette.applications import Starlette  # noqa: PLC0415
+    from starlette.testclient import TestClient  # noqa: PLC0415
+
+    from lettertrail.preferences.links import Links  # noqa: PLC0415
+
+    monkeypatch.delenv("LETTERTRAIL_INBOX_ACCOUNTS", raising=False)
+    monkeypatch.setenv("LETTERTRAIL_LINK_SECRETS", "s" * 32)
+    assert len(load_plugin().LetterTrailPlugin.fastapi_apps) == 1
+    monkeypatch.setenv("LETTERTRAIL_INBOX_DSN", warehouse_dsn)
+    with psycopg.connect(warehouse_dsn) as connection:
+        number = connection.execute(
+            "insert into ops.links (email, made_at) values ('ann@example.com', now()) returning link_id"
+        ).fetchone()
+    assert number is not None
+    server = Starlette()
+    for app in load_plugin().LetterTrailPlugin.fastapi_apps:
+        server.mount(app["url_prefix"], app["app"])
+    with TestClient(server) as client:
+        answer = client.get(f"/inbox/preferences/{Links((b's' * 32,), '').token('preferences', number[0])}")
+    assert answer.status_code == 200
+    assert "action=" not in answer.text
 
 
 def test_pages_are_for_those_who_are_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def test_the_inbox_knows_nothing_else(services: dict[str, Any]) -> None:
     """It faces the outside: only its own role, none of Airflow's secrets and no file of theirs."""
     inbox = services["inbox"]
     assert set(inbox["environment"]) == {
-        "LETTERTRAIL_INBOX_DSN", "LETTERTRAIL_INBOX_ACCOUNTS", "LETTERTRAIL_INBOX_URL"
+        "LETTERTRAIL_INBOX_DSN", "LETTERTRAIL_INBOX_ACCOUNTS", "LETTERTRAIL_INBOX_URL", "LETTERTRAIL_LINK_SECRETS",
+        "LETTERTRAIL_PREFERENCES_SENDER",
     }  # fmt: skip
     assert "lettertrail_inbox:" in inbox["environment"]["LETTERTRAIL_INBOX_DSN"]
     assert inbox["volumes"] == []

@@ -38,9 +38,15 @@ class LazyApp:
 def web_apps() -> list[dict[str, Any]]:
     """The apps to mount. The inbox only where it has webhooks to take or links to answer: see docs/inbox.md."""
     apps = [{"name": "LetterTrail pages", "url_prefix": PAGES, "app": LazyApp(_pages)}]
-    if any(os.environ.get(name, "").strip() for name in ("LETTERTRAIL_INBOX_ACCOUNTS", "LETTERTRAIL_LINK_SECRETS")):
+    if _is_set("LETTERTRAIL_INBOX_ACCOUNTS") or (
+        _is_set("LETTERTRAIL_LINK_SECRETS") and _is_set("LETTERTRAIL_INBOX_DSN")
+    ):
         apps.append({"name": "LetterTrail inbox", "url_prefix": INBOX, "app": LazyApp(_inbox)})
     return apps
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name, "").strip())
 
 
 def links() -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from lettertrail.demo.layout import DemoConfig, Layout
 from lettertrail.demo.pipeline import run_pipeline
 from lettertrail.demo.processes import Supervisor
 from lettertrail.demo.services import AIRFLOW_PROGRAMS, UNPAUSED, Services, wait_for_dags
-from lettertrail.demo.summary import describe, summary
+from lettertrail.demo.summary import describe, preference_pages, summary
 from lettertrail.errors import ConfigurationError, LetterTrailError
 from lettertrail.report import compare_with_truth, write_report
 from lettertrail.sandbox.twins import TWINS
@@ -113,6 +113,8 @@ def _run(api: AirflowApi, dsn: str, layout: Layout, *, truth_file: Path) -> None
     print(f"  marts          file://{layout.docs}")
     for number, docs in enumerate(sorted(layout.data_docs.glob("*/index.html"))):
         print(f"  {'' if number else 'data docs':<14} file://{docs}")
+    for url in preference_pages(dsn):
+        print(f"  preferences    {url}")
 
 
 def _needed(variable: str) -> str:

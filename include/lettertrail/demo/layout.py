@@ -134,7 +134,9 @@ class DemoConfig:
 
 
 def _new_secrets() -> dict[str, str]:
-    made = {name: secrets.token_hex(32) for name in ("airflow_db", "bitrix_owner", "bitrix_reader", "jwt", "api")}
+    made = {
+        name: secrets.token_hex(32) for name in ("airflow_db", "bitrix_owner", "bitrix_reader", "jwt", "api", "links")
+    }
     made |= {f"warehouse_{role}": secrets.token_urlsafe(24) for role in WAREHOUSE_ROLES}
     made["bitrix24"] = secrets.token_hex(8)
     made["fernet"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()

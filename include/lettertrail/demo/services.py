@@ -118,6 +118,8 @@ class Services:
                     "LETTERTRAIL_INBOX_DSN": self._warehouse_as("inbox"),
                     "LETTERTRAIL_INBOX_ACCOUNTS": json.dumps(accounts.webhook_accounts(secrets)),
                     "LETTERTRAIL_INBOX_URL": url,
+                    "LETTERTRAIL_LINK_SECRETS": secrets["links"],
+                    "LETTERTRAIL_PREFERENCES_SENDER": "the sample shop",
                 },
             )
             self.supervisor.ensure(program)
@@ -204,6 +206,8 @@ class Services:
             ),
             "LETTERTRAIL_ESP_ACCOUNTS": ",".join(accounts.ACCOUNTS),
             "LETTERTRAIL_DRY_RUN": "false",
+            "LETTERTRAIL_LINK_SECRETS": secrets["links"],
+            "LETTERTRAIL_INBOX_URL": f"http://127.0.0.1:{ports['inbox']}",
             "AIRFLOW_HOME": str(self.layout.airflow),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),

@@ -89,6 +89,16 @@ def summary(dsn: str, truth: TruthComparison) -> list[tuple[str, str]]:
     return lines
 
 
+def preference_pages(dsn: str) -> list[str]:
+    """The preference page of one sample person, to look at; none where links are not made."""
+    rows = _rows(
+        dsn,
+        "select preferences_url from ops.links join marts.mart_preference_page using (email)"
+        " where preferences_url is not null and wanted is not null and not has_left order by email limit 1",
+    )
+    return [url for (url,) in rows]
+
+
 def _confirmed(dsn: str) -> list[tuple[str, str]]:
     rows = _rows(
         dsn,
