@@ -113,7 +113,7 @@ def test_leaving_and_coming_back(house: House, running: str, started: Browser) -
         assert tab.read(TICKED) == []
         tab.click("label:nth-of-type(4)")
         tab.click("button[value=save]", leaves=True)
-        assert tab.texts("[role=status]")[0].startswith("Сохранено.")
+        assert tab.texts("[role=status]")[0].startswith("Сохранено. Раньше вы отписывались")
         assert house.choices() == [(ANN, "page", []), (ANN, "page", ["event_invitations"])]
         assert house.rows("select language from raw_inbox.choice_texts") == [("ru",)]
 

@@ -100,7 +100,7 @@ def test_who_left_may_come_back(house: House) -> None:
     """By ticking and saving; the text that was agreed to is kept with the choice."""
     link = house.link()
     house.built(has_left=True)
-    house.save(link, "company_news")
+    assert "confirm that you are back" in notice(house.save(link, "company_news"))
     wording = Pages("Shop & Co").wording("en")
     assert house.rows(
         "select wanted, offered, text_version, language, text, chosen_at from raw_inbox.choices"

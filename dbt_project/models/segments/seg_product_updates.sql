@@ -1,4 +1,4 @@
-{{ config(meta = {'push': {'to': ['mailchimp'], 'mode': 'mirror', 'max_removed_pct': 20}}) }}
+{{ config(meta = {'push': {'to': ['mailchimp'], 'mode': 'mirror', 'max_removed_pct': 20, 'links': true}}) }}
 
 -- People who chose to read updates of products. Who stopped reading letters at all is left out until they open one again.
 {{ readers_of('product_updates') }}

@@ -16,6 +16,8 @@ from lettertrail.preferences.words import LANGUAGES, Words
 SENDER = "LETTERTRAIL_PREFERENCES_SENDER"
 
 Trouble = Literal["unknown", "failed", "refused"]
+Just = Literal["", "saved", "returned", "changed"]
+"""`returned`: saved by somebody who had left. `changed`: not saved, the page's text is another now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class Pages:
         """The text of the preference page, as it is stored with what was chosen on it."""
         return self._wordings[language]
 
-    def preferences(self, language: str, standing: Standing, *, just: Literal["", "saved", "changed"] = "") -> Page:
-        """The page to choose on. `just`: what happened before it is shown again; "changed" is its own text."""
+    def preferences(self, language: str, standing: Standing, *, just: Just = "") -> Page:
+        """The page to choose on. `just`: what happened before it is shown again."""
         words = LANGUAGES[language]
         if not standing.may_return:
             return self._page(200, language, notice=words.is_final)
@@ -70,7 +72,7 @@ class Pages:
         elif standing.has_left:
             notice = words.left_now if just == "saved" else words.has_left
         else:
-            notice = words.saved if just == "saved" else ""
+            notice = {"saved": words.saved, "returned": words.returned, "": ""}[just]
         return self._page(
             409 if just == "changed" else 200, language, form="preferences", notice=notice,
             wanted=frozenset() if standing.has_left else standing.wanted, has_left=standing.has_left,

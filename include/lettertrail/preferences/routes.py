@@ -155,7 +155,7 @@ class PreferenceRoutes:
             return self._pages.preferences(language, asked, just="changed")
         await self._store(Choice(link, "page", wanted, self._clock(), wording))
         after = Standing(frozenset(wanted), has_left=not wanted, may_return=before.may_return)
-        return self._pages.preferences(language, after, just="saved")
+        return self._pages.preferences(language, after, just="returned" if wanted and before.has_left else "saved")
 
     async def _standing(self, link: UUID) -> Standing:
         standing = await self._choices.standing(link)

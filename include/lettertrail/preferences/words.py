@@ -28,6 +28,7 @@ class Words:
     leave_text: str
     leave: str
     saved: str
+    returned: str
     left_now: str
     has_left: str
     is_final: str
@@ -60,6 +61,7 @@ ENGLISH = Words(
     leave_text="No newsletter and no offer any more. Letters about your orders still come.",
     leave="Unsubscribe from everything",
     saved="Saved. It will be so everywhere within some minutes.",
+    returned="Saved. As you had left before, a mailing service of ours may ask you to confirm that you are back.",
     left_now="You have left. We will not write to you any more; a letter that is on its way already may still come.",
     has_left="You have left, and we do not write to you. To come back, tick what you want and save.",
     is_final="We do not write to this address any more, and this page cannot change that. If you want e-mails from us "
@@ -93,6 +95,7 @@ RUSSIAN = Words(
     leave_text="Больше никаких рассылок и предложений. Письма о ваших заказах приходить будут.",
     leave="Отписаться от всех рассылок",
     saved="Сохранено. Через несколько минут это учтут все наши системы.",
+    returned="Сохранено. Раньше вы отписывались, поэтому сервис рассылок может попросить вас подтвердить возвращение.",
     left_now="Вы отписались. Мы больше не будем вам писать; письмо, которое уже в пути, может ещё прийти.",
     has_left="Вы отписались, и мы вам не пишем. Чтобы вернуться, отметьте нужное и сохраните.",
     is_final="На этот адрес мы больше не пишем, и изменить это здесь нельзя. Если вы снова хотите получать письма, "
