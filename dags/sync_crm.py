@@ -11,9 +11,9 @@ fields are made where they are missing.
 **Who cares.** Managers who look at a card before they call; marketers who filter deals by letter.
 
 **If it fails.** Nothing is lost and nothing is made twice: the next run plans from what was confirmed and looks for a
-to-do before it makes one. `BrakeApplied`: too many cards would lose a value, or the marts are old; look at
-`ops.sync_records` of the run and start by hand with `release_brake` if it is right. `ContractError` that names a field:
-somebody made a field of that name with another type; rename it.
+to-do before it makes one. What the brake held (too many cards would lose a value, or the marts are old) is no failure:
+`approve_held` asks about it. `ContractError` that names a field: somebody made a field of that name with another type;
+rename it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 ### sync_suppressions: tell every system who must not be written to
 
 **What.** `dim_suppression` against what each destination has confirmed; only the difference is sent. A push can add an
-opt-out, never take one away at an ESP. In Bitrix it is the field `UF_CRM_EMAIL_MARKETING` of contacts and leads.
+opt-out, never take one away at an ESP. In Bitrix it is the field `UF_CRM_EMAIL_MARKETING` of contacts and leads,
+and on sites with our handler (`LETTERTRAIL_BITRIX_SITES`) the blacklist of the sender module.
 
 **When.** After every `build_marts`, and when held records were approved; always before `sync_segments`.
 
@@ -19,7 +20,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
-from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, esp_conn_ids, pool_of
+from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, esp_conn_ids, pool_of, site_conn_ids
 from lettertrail.airflow.assets import MARTS, PLANS_APPROVED, SUPPRESSIONS_SYNCED
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
@@ -41,7 +42,10 @@ def sync_suppressions() -> None:
         task(task_id=f"suppress_{conn_id}", pool=pool)(tasks.sync_suppressions)(
             conn_id, dry_run="{{ params.dry_run }}", release_brake="{{ params.release_brake }}"
         )
-        for conn_id, pool in [*((account, pool_of(account)) for account in esp_conn_ids()), (BITRIX24, None)]
+        for conn_id, pool in [
+            *((account, pool_of(account)) for account in esp_conn_ids()),
+            *((site, None) for site in (BITRIX24, *site_conn_ids())),
+        ]
     ]
     pushes.append(
         task(task_id="suppress_leads")(tasks.sync_lead_suppressions)(

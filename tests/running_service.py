@@ -26,6 +26,10 @@ class RunningService:
         answer = requests.post(f"{self.base}/_sandbox/faults", json=order, auth=("any", self.secret), timeout=5)
         assert answer.ok, answer.text
 
+    def mend(self) -> None:
+        """Takes back the faults that still wait."""
+        assert requests.delete(f"{self.base}/_sandbox/faults", auth=("any", self.secret), timeout=5).ok
+
     def lines(self) -> list[dict[str, Any]]:
         """Every request the service received."""
         text = self._journal.read_text(encoding="utf-8") if self._journal.exists() else ""

@@ -40,6 +40,8 @@ class Settings:
     """Tasks that read from the Bitrix site at the same time."""
     follow_ups_per_day: int = 10
     """New to-dos for one manager in 24 hours; 0 makes none."""
+    bitrix_sites: tuple[str, ...] = ()
+    """Connection ids of self-hosted sites with our handler, whose sender module is told whom not to mail."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -61,6 +63,7 @@ class Settings:
             follow_ups_per_day=_whole(
                 "LETTERTRAIL_FOLLOW_UPS_PER_DAY", env.get("LETTERTRAIL_FOLLOW_UPS_PER_DAY", "10"), least=0
             ),
+            bitrix_sites=_words(env.get("LETTERTRAIL_BITRIX_SITES", "")),
         )
 
 

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import MySQLdb.cursors
 import psycopg
-import requests
 from psycopg.rows import dict_row
 from tests.running_service import RunningService
 
@@ -66,10 +65,6 @@ class Crm(RunningService):
         self.now = NOON
         self.execute(MARTS)
         self.build()
-
-    def mend(self) -> None:
-        """Takes back the faults that still wait."""
-        assert requests.delete(f"{self.base}/_sandbox/faults", auth=("any", self.secret), timeout=5).ok
 
     # the warehouse
 

@@ -15,7 +15,9 @@ from lettertrail.audiences.brake import Limits
 from lettertrail.audiences.state import restate
 from lettertrail.bitrix.rest import BitrixRest
 from lettertrail.crm.fields import ALL, CONTACTS, DEALS, LEADS
+from lettertrail.crm.own_writes import WarehouseOwnWrites
 from lettertrail.errors import BrakeApplied, ContractError, TemporaryApiError
+from lettertrail.esps.port import Record
 from lettertrail.warehouse.roles import ROLES, apply_roles
 
 FOREVER = 1_000
@@ -246,6 +248,17 @@ def test_the_time_before_our_write_is_kept(crm: Crm) -> None:
     crm.show(CONTACTS, 1, best_letter="three")
     crm.push()
     assert own_writes(crm) == {1: (his, changed_on_site(crm, 1))}
+
+
+def test_the_flag_is_our_write_too(crm: Crm) -> None:
+    """Whether it was set or was so already."""
+    rest = crm.rest()
+    rest.own_writes = WarehouseOwnWrites(crm.warehouse_dsn)
+    untouched = changed_on_site(crm, 1)
+    assert [outcome.status for outcome in rest.suppress([Record("1", ""), Record("2", "")])] == ["applied"] * 2
+    assert own_writes(crm) == {card: (untouched, changed_on_site(crm, card)) for card in (1, 2)}
+    assert [outcome.status for outcome in rest.suppress([Record("1", "")])] == ["already_ok"]
+    assert own_writes(crm)[1] == (untouched, changed_on_site(crm, 1))
 
 
 def test_a_killed_write_is_known_as_ours(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:

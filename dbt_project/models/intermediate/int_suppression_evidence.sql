@@ -252,7 +252,12 @@ evidence as (
     from addresses
     left join abused_addresses
         on addresses.address_id = abused_addresses.address_id
+    -- what we told the site's handler comes back so; it says nothing about the person
+    left join own_opt_outs
+        on addresses.email = own_opt_outs.email
+            and own_opt_outs.esp = 'bitrix_site'
     where addresses.is_blacklisted
+        and (own_opt_outs.email is null or abused_addresses.address_id is not null)
 
     union all
 

@@ -28,9 +28,18 @@ letters as (
 
 ),
 
+-- a version that is a fingerprint is told by its beginning
 consents as (
 
-    select * from {{ ref('dim_consent') }}
+    select
+        email,
+        consented_at,
+        is_time_known,
+        source,
+        agreement_name,
+        case when length(text_version) = 32 then substring(text_version, 1, 8) else text_version end as text_version
+
+    from {{ ref('dim_consent') }}
 
 ),
 
@@ -47,7 +56,11 @@ final as (
         -- a time that is only a bound moves with the card, and every write moves the card
         case when consents.is_time_known then consents.consented_at end as consented_at,
         consents.source as consent_source,
-        coalesce(consents.agreement_name || ' / ' || consents.text_version, consents.agreement_name, consents.text_version) as consent_text
+        coalesce(
+            consents.agreement_name || ' / ' || consents.text_version,
+            consents.agreement_name,
+            consents.text_version
+        ) as consent_text
 
     from cards
     left join people

@@ -4,6 +4,8 @@ warehouse    postgres    host, port, login, password, schema (the database)
 bitrix       bitrix_database (or mysql, postgres): the site's database or a replica of it, through a read-only account
 bitrix24     bitrix24    the incoming webhook: host = its address without user and secret, login = the user's id,
                          password = the secret. LETTERTRAIL_BITRIX_CONN=bitrix24 reads the tables through it too (cloud)
+bitrix_site  bitrix24    the same for a self-hosted site with our handler, scope `lettertrail`; LETTERTRAIL_BITRIX_SITES
+                         names those in use, a second one `bitrix_site__b2b`
 <esp>        <esp>       one per ESP account: `mailchimp`, a second one `mailchimp__b2b`
 """
 
@@ -16,6 +18,7 @@ WAREHOUSE_LOADER = "warehouse_loader"
 WAREHOUSE_DBT = "warehouse_dbt"
 WAREHOUSE_SYNC = "warehouse_sync"
 BITRIX24 = "bitrix24"
+BITRIX_SITE = "bitrix_site"
 BITRIX_DATABASE = "bitrix_database"
 
 
@@ -27,3 +30,8 @@ def pool_of(conn_id: str) -> str:
 def esp_conn_ids() -> tuple[str, ...]:
     """Connection ids of the ESP accounts in use: `LETTERTRAIL_ESP_ACCOUNTS`, or one per adapter."""
     return Settings.from_env().esp_accounts or esps.names()
+
+
+def site_conn_ids() -> tuple[str, ...]:
+    """Connection ids of the sites whose sender module is told: `LETTERTRAIL_BITRIX_SITES`."""
+    return Settings.from_env().bitrix_sites

@@ -10,10 +10,11 @@ from urllib.parse import quote
 from airflow.sdk import BaseHook, Connection
 
 from lettertrail import esps
-from lettertrail.airflow.accounts import BITRIX24, BITRIX_DATABASE
+from lettertrail.airflow.accounts import BITRIX24, BITRIX_DATABASE, BITRIX_SITE
 from lettertrail.bitrix.cloud import CloudSource
 from lettertrail.bitrix.port import Source
 from lettertrail.bitrix.rest import BitrixRest
+from lettertrail.bitrix.rest_site import BitrixSite
 from lettertrail.bitrix.sql import SqlSource
 from lettertrail.clock import system_clock
 from lettertrail.errors import ConfigurationError
@@ -106,8 +107,10 @@ def share_rates(conn_id: str) -> None:
     share_buckets(warehouse_buckets(warehouse_dsn(conn_id)))
 
 
-def destination(conn_id: str) -> Esp | BitrixRest:
-    """Whatever can be told about suppressions and segments under that connection id."""
+def destination(conn_id: str) -> Esp | BitrixRest | BitrixSite:
+    """Whatever can be told about suppressions under that connection id."""
+    if esps.adapter_name(conn_id) == BITRIX_SITE:
+        return BitrixSite.connect(_account(conn_id), clock=system_clock)
     return bitrix_rest(conn_id) if conn_id == BITRIX24 else esp_account(conn_id)
 
 

@@ -247,12 +247,18 @@ def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> di
     """Tells one destination who must not be written to. What the brake holds is asked about by `approve_held`."""
     from lettertrail.airflow.connections import destination, share_rates, warehouse_dsn
     from lettertrail.audiences.push import sync_suppressions as sync
+    from lettertrail.bitrix.rest import BitrixRest
+    from lettertrail.crm.own_writes import WarehouseOwnWrites
 
     share_rates(WAREHOUSE_SYNC)
+    dsn = warehouse_dsn(WAREHOUSE_SYNC)
+    where = destination(conn_id)
+    if isinstance(where, BitrixRest):
+        where.own_writes = WarehouseOwnWrites(dsn)
     return _pushed(
         lambda: sync(
-            destination(conn_id),
-            warehouse_dsn(WAREHOUSE_SYNC),
+            where,
+            dsn,
             run_id=run_label(),
             clock=system_clock,
             dry_run=dry_run,
@@ -269,17 +275,18 @@ def sync_lead_suppressions(*, dry_run: bool, release_brake: bool) -> dict[str, A
     from lettertrail.audiences.push import sync_suppressions as sync
 
     share_rates(WAREHOUSE_SYNC)
-    result = sync(
-        bitrix_rest().about("lead"),
-        warehouse_dsn(WAREHOUSE_SYNC),
-        run_id=run_label(),
-        clock=system_clock,
-        dry_run=dry_run,
-        release_brake=release_brake,
-        audience=LEAD_SUPPRESSIONS,
-        marks=_marks(),
+    return _pushed(
+        lambda: sync(
+            bitrix_rest().about("lead"),
+            warehouse_dsn(WAREHOUSE_SYNC),
+            run_id=run_label(),
+            clock=system_clock,
+            dry_run=dry_run,
+            release_brake=release_brake,
+            audience=LEAD_SUPPRESSIONS,
+            marks=_marks(),
+        )
     )
-    return asdict(result)
 
 
 def sync_card_fields(audience: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
@@ -289,17 +296,18 @@ def sync_card_fields(audience: str, *, dry_run: bool, release_brake: bool) -> di
     from lettertrail.crm.sync import sync_card_fields as sync
 
     share_rates(WAREHOUSE_SYNC)
-    result = sync(
-        ALL[audience],
-        bitrix_rest(),
-        warehouse_dsn(WAREHOUSE_SYNC),
-        run_id=run_label(),
-        clock=system_clock,
-        dry_run=dry_run,
-        release_brake=release_brake,
-        marks=_marks(),
+    return _pushed(
+        lambda: sync(
+            ALL[audience],
+            bitrix_rest(),
+            warehouse_dsn(WAREHOUSE_SYNC),
+            run_id=run_label(),
+            clock=system_clock,
+            dry_run=dry_run,
+            release_brake=release_brake,
+            marks=_marks(),
+        )
     )
-    return asdict(result)
 
 
 def sync_follow_ups(*, dry_run: bool, release_brake: bool) -> dict[str, Any]:
@@ -310,16 +318,17 @@ def sync_follow_ups(*, dry_run: bool, release_brake: bool) -> dict[str, Any]:
 
     settings = Settings.from_env()
     share_rates(WAREHOUSE_SYNC)
-    result = sync(
-        FollowUps(settings.follow_ups_per_day, settings.source_timezone, dry_run),
-        bitrix_rest(),
-        warehouse_dsn(WAREHOUSE_SYNC),
-        run_id=run_label(),
-        clock=system_clock,
-        release_brake=release_brake,
-        marks=_marks(),
+    return _pushed(
+        lambda: sync(
+            FollowUps(settings.follow_ups_per_day, settings.source_timezone, dry_run),
+            bitrix_rest(),
+            warehouse_dsn(WAREHOUSE_SYNC),
+            run_id=run_label(),
+            clock=system_clock,
+            release_brake=release_brake,
+            marks=_marks(),
+        )
     )
-    return asdict(result)
 
 
 def list_segments(conn_id: str) -> list[str]:

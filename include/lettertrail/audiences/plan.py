@@ -29,6 +29,9 @@ SUPPRESSIONS = "suppressions"
 CRM = "bitrix"
 """The one destination whose records are CRM contacts (key: contact id), not addresses."""
 
+SITE = "bitrix_site"
+"""A site with our handler: its addresses are those of the sender module (`marts.mart_site_addresses`)."""
+
 LEAD_SUPPRESSIONS = "lead_suppressions"
 """The same for CRM leads, whose numbers are another series than the contacts'."""
 
@@ -138,8 +141,7 @@ def plan_suppressions(connection: Connection, target: Target, *, at: datetime) -
     """
     values = {**target.as_values(), "refused_before": at - REFUSED_RETRY_AFTER}
     _start(connection, values)
-    is_crm = target.destination == CRM
-    _execute(connection, _crm_flags(target) if is_crm else statements.PLAN_ESP_SUPPRESSIONS, values)
+    _execute(connection, _suppressions_of(target), values)
     return Plan(
         lines=_lines(connection),
         acknowledged=_number(connection, statements.COUNT_OURS, values),
@@ -217,7 +219,11 @@ def plan_records(
     )
 
 
-def _crm_flags(target: Target) -> sql.Composed:
+def _suppressions_of(target: Target) -> str | sql.Composed:
+    if target.destination == SITE:
+        return statements.PLAN_SITE_SUPPRESSIONS
+    if target.destination != CRM:
+        return statements.PLAN_ESP_SUPPRESSIONS
     relation, key = FLAGGED[target.audience]
     return sql.SQL(statements.PLAN_CRM_FLAGS).format(relation=sql.Identifier(*relation), key=sql.Identifier(key))
 

@@ -148,6 +148,26 @@ where (
     or confirmed.value = 'drifted'
 """
 
+# The site's own lists hold everybody it may mail; whether it was told is known from its answers alone.
+PLAN_SITE_SUPPRESSIONS = """
+insert into planned (record_key, action, reason, has_evidence, is_ours, value)
+select
+    suppressed.record_key,
+    'suppress',
+    'suppressed: ' || suppressed.state,
+    true,
+    coalesce(tried.is_unanswered, false),
+    'suppressed'
+from suppressed
+inner join marts.mart_site_addresses as mailable
+    on suppressed.record_key = mailable.email
+left join confirmed using (record_key)
+left join tried on suppressed.record_key = tried.record_key and tried.action = 'suppress'
+where confirmed.record_key is null
+    or confirmed.value = 'drifted'
+    or (confirmed.value = 'suppress_refused' and confirmed.confirmed_at < %(refused_before)s)
+"""
+
 PLAN_CRM_FLAGS = """
 with
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
+from lettertrail.bitrix.own_writes import CHANGED, OwnWrites
 from lettertrail.bitrix.user_fields import UserField, missing
 from lettertrail.bulk import Verdict, outcomes, push, targets
 from lettertrail.clock import Clock
@@ -79,6 +80,8 @@ class BitrixRest:
         self.api = api
         self.entity = entity
         """Whose flag is meant: `contact` or `lead`."""
+        self.own_writes: OwnWrites | None = None
+        """Where to remember which changes of cards were ours."""
         self._has_field = False
 
     @property
@@ -91,6 +94,7 @@ class BitrixRest:
         other = copy.copy(self)
         other.entity = entity
         other._has_field = False
+        other.own_writes = None
         return other
 
     @classmethod
@@ -201,7 +205,8 @@ class BitrixRest:
         if not contacts:
             return
         self.ensure_field()
-        flags = self._flags(contacts)
+        rows = self._rows(contacts)
+        flags = {contact: _flag(row) for contact, row in rows.items()}
         for contact in contacts:
             if contact not in flags:
                 yield contact, ("already_ok", GONE)
@@ -219,7 +224,13 @@ class BitrixRest:
             return {contact for contact, flag in self._flags(bulk).items() if flag == value}
 
         to_write = [contact for contact in contacts if contact in flags and flags[contact] in where]
+        if self.own_writes is not None and to_write:
+            self.own_writes.before(self.entity, {contact: str(rows[contact][CHANGED]) for contact in to_write})
         yield from push(to_write, send, settled, bulk=BATCH, unmentioned="applied", otherwise="not changed")
+        if self.own_writes is not None and to_write:
+            # Cards that were not written show the time from before, which is right for them too.
+            written = self._rows(to_write)
+            self.own_writes.after(self.entity, {contact: str(row[CHANGED]) for contact, row in written.items()})
 
     def _next_pages(self, after: str, depth: int) -> Iterator[list[Mapping[str, Any]]]:
         """Pages of suppressed contacts by ascending id, each command going on where the one before it ended."""
@@ -231,13 +242,17 @@ class BitrixRest:
         yield from (done[key] for key in commands)
 
     def _flags(self, contacts: Sequence[str]) -> dict[str, int | None]:
-        """Contact id → flag, for those that exist; 2 500 contacts in one request."""
+        """Contact id → flag, for those that exist."""
+        return {contact: _flag(row) for contact, row in self._rows(contacts).items()}
+
+    def _rows(self, contacts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Contact id → its row, for those that exist; 2 500 contacts in one request."""
         chunks = [contacts[start : start + PAGE] for start in range(0, len(contacts), PAGE)]
         commands = {
             f"p{number}": self._listing("&".join(f"filter[@ID][]={contact}" for contact in chunk))
             for number, chunk in enumerate(chunks)
         }
-        return {str(row["ID"]): _flag(row) for rows in self.listings(commands).values() for row in rows}
+        return {str(row["ID"]): row for rows in self.listings(commands).values() for row in rows}
 
     def listings(self, commands: Mapping[str, str]) -> dict[str, list[Mapping[str, Any]]]:
         """The rows of each listing, fifty listings to a request.
@@ -300,7 +315,8 @@ class BitrixRest:
 
     def _listing(self, conditions: str) -> str:
         """A command that lists cards with their flag, without counting them."""
-        return f"crm.{self.entity}.list?{conditions}&select[]=ID&select[]={FLAG}&order[ID]=ASC&start=-1"
+        select = f"select[]=ID&select[]={FLAG}&select[]={CHANGED}"
+        return f"crm.{self.entity}.list?{conditions}&{select}&order[ID]=ASC&start=-1"
 
 
 def _judge(answer: Answer) -> ApiError | None:

@@ -8,9 +8,10 @@ keeps what it was before, so that our write is no news when it comes back throug
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
+from lettertrail.bitrix.own_writes import CHANGED, OwnWrites
 from lettertrail.bitrix.rest import BATCH, GONE, PAGE, BitrixRest, card_of, refusal
 from lettertrail.bitrix.user_fields import UserField
 from lettertrail.bulk import Verdict, outcomes, push, targets
@@ -18,21 +19,7 @@ from lettertrail.esps.port import Call, Endpoint, Outcome, Record
 
 CHUNK = BATCH * PAGE
 """Cards read in one request."""
-CHANGED = "DATE_MODIFY"
-
 Card = Mapping[str, Any]
-
-
-class OwnWrites(Protocol):
-    """Remembers which changes of cards were ours. Times are as the portal spells them, ISO 8601 with offset."""
-
-    def before(self, entity: str, changed: Mapping[str, str]) -> None:
-        """Card id → its time of change, before we write to it."""
-        ...
-
-    def after(self, entity: str, changed: Mapping[str, str]) -> None:
-        """Card id → its time of change, when our last write to it is known to be done."""
-        ...
 
 
 class BitrixCards:

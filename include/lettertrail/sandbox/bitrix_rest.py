@@ -51,6 +51,7 @@ from lettertrail.sandbox.bitrix_methods import (
     php_query,
     products,
     shop,
+    site_handler,
     userfields,
 )
 from lettertrail.sandbox.bitrix_methods.batch import run_batch
@@ -82,6 +83,7 @@ MODULES = (
     people,
     products,
     shop,
+    site_handler,
     userfields,
     caller,
 )

@@ -96,6 +96,7 @@ READING = (
     "events",
     "token",
     "authorize",
+    "suppressed",
 )
 
 
