@@ -21,23 +21,28 @@ from bench.relay.place import Place, place
 from bench.relay.storm import Storm, storm
 from lettertrail.warehouse.embedded import EmbeddedPostgres
 
+log = logging.getLogger("bench")
+
 LETTERS = 10_000
 RATE = 40.0
 
 
 def main() -> int:
-    """The storm, the same without protection, and a calm hour's worth."""
+    """A calm part, the storm, and the same without protection."""
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of the full length")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("lettertrail").setLevel(logging.WARNING)
     count = int(LETTERS * options.share)
     blows = {"kills": max(2, count // 250), "faults": max(10, count // 20), "seed": options.seed, "rate": RATE}
     with _running() as at:
         calm = storm(at, count // 5, kills=0, faults=0, seed=options.seed, rate=RATE, first=1_000_000)
+        log.info("calm: %s", _said(calm))
         rough = storm(at, count, **blows)
+        log.info("storm: %s", _said(rough))
     with _running("--unprotected") as at:
         bare = storm(at, count // 5, **{**blows, "kills": max(2, count // 1_250), "faults": max(10, count // 100)})
     is_met = not (rough.lost or rough.wrongly or rough.untrue) and rough.twice <= 1 and calm.p95 <= 5
