@@ -56,7 +56,7 @@ class Service:
     store: Any
 
     def fault(self, kind: str, **how: Any) -> None:
-        """Orders a fault for calls that send."""
+        """Orders a fault, for calls that send when nothing else is said."""
         order = {"kind": kind, "path": "/(messages|email)/send", **how}
         assert requests.post(f"{self.base}/_sandbox/faults", json=order, auth=("any", KEY), timeout=5).ok
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -144,6 +145,23 @@ def test_what_nobody_can_tell_of_is_held_for_good(desk: Desk) -> None:
     assert desk.rows("select state, next_attempt_at from ops.outbox") == [("unknown", None)]
     desk.clock.later(days=30)
     assert desk.work() == 0
+    assert desk.arrived() == []
+
+
+def test_a_letter_that_cannot_be_looked_up_is_held_too(desk: Desk) -> None:
+    """The service refuses the question, or the connection holds no key any more: no letter goes out blindly."""
+    desk.mandrill.fault("drop_before")
+    desk.mandrill.fault("refuse", path="/messages/search", status=401, times=1_000)
+    desk.queue(1)
+    desk.work()
+    assert desk.states() == [("unknown", "mailchimp", 1)]
+    assert desk.rows("select next_attempt_at from ops.outbox") == [(START + timedelta(seconds=30),)]
+    desk.key = ""
+    desk.clock.later(minutes=20)
+    desk.work()
+    desk.clock.later(days=3)
+    desk.work()
+    assert desk.rows("select state, next_attempt_at, attempts from ops.outbox") == [("unknown", None, 1)]
     assert desk.arrived() == []
 
 

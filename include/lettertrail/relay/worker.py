@@ -216,9 +216,9 @@ class Sender:
             try:
                 with esp.sending.hurried():
                     ref = esp.trace(waiting.letter, since=started_at, known=outbox.known_refs(waiting))
-            except (ApiError, ContractError) as error:
+            except (ApiError, ContractError, ConfigurationError) as error:
                 log.warning("relay: letter %d cannot be looked up: %s", waiting.outbox_id, error)
-                outbox.look_again(waiting, now + ASK_AGAIN)
+                self._watch(outbox, waiting, now, again=ASK_AGAIN)
                 return
             if ref is not None:
                 outbox.found(waiting, ref, now=self._relay.clock())
@@ -227,11 +227,12 @@ class Sender:
             else:
                 outbox.look_again(waiting, min(now + ASK_AGAIN, surely_at))
 
-    def _watch(self, outbox: Outbox, waiting: Waiting, now: datetime) -> None:
-        """No service can be asked: an event of the letter may still tell."""
+    def _watch(self, outbox: Outbox, waiting: Waiting, now: datetime, *, again: timedelta = WATCH) -> None:
+        """No service says: an event of the letter may still tell, or the service answer `again`."""
         is_over = now >= waiting.history[-1].started_at + self._relay.policy.watched_for
-        outbox.look_again(waiting, None if is_over else now + WATCH)
-        log.warning("relay: letter %d is held: nobody can say whether it went out", waiting.outbox_id)
+        outbox.look_again(waiting, None if is_over else now + again)
+        if is_over:
+            log.warning("relay: letter %d is held: nobody can say whether it went out", waiting.outbox_id)
 
 
 def _put_off(going: Going, reason: str) -> Sent:
