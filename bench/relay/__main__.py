@@ -72,8 +72,8 @@ def _said(found: Storm) -> str:
     return (
         f"{found.acknowledged:,} letters at {found.rate:.0f} a second, {found.kills} SIGKILLs of a worker,"
         f" {found.faults} faults of services, {found.unanswered} calls without an answer, in {found.seconds:.0f} s;"
-        f" {states}; lost {found.lost}, sent twice {found.twice}, sent in spite of a complaint {found.wrongly}, booked untruly"
-        f" {found.untrue}; from the site's request to the first call to a service p50 {1e3 * found.p50:.0f} ms, p95"
+        f" {states}; lost {found.lost}, sent twice {found.twice}, sent in spite of a complaint {found.wrongly},"
+        f" booked untruly {found.untrue}; from the site's request to the first call to a service p50 {1e3 * found.p50:.0f} ms, p95"
         f" {1e3 * found.p95:.0f} ms, slowest {found.slowest:.1f} s"
     )
 
