@@ -69,13 +69,17 @@ def main() -> int:
 
 def _said(found: Storm) -> str:
     states = ", ".join(f"{number:,} {state}" for state, number in found.by_state.items())
-    return (
-        f"{found.acknowledged:,} letters at {found.rate:.0f} a second, {found.kills} SIGKILLs of a worker,"
-        f" {found.faults} faults of services, {found.unanswered} calls without an answer, in {found.seconds:.0f} s;"
-        f" {states}; lost {found.lost}, sent twice {found.twice}, sent in spite of a complaint {found.wrongly},"
-        f" booked untruly {found.untrue}; from the site's request to the first call to a service p50 {1e3 * found.p50:.0f} ms, p95"
-        f" {1e3 * found.p95:.0f} ms, slowest {found.slowest:.1f} s"
-    )
+    parts = [
+        f"{found.acknowledged:,} letters at {found.rate:.0f} a second in {found.seconds:.0f} s",
+        f"{found.kills} SIGKILLs of a worker, {found.faults} faults of services",
+        f"{found.unanswered} calls without an answer",
+        states,
+        f"lost {found.lost}, sent twice {found.twice}, sent in spite of a complaint {found.wrongly}",
+        f"booked untruly {found.untrue}",
+        f"from the site's request to the first call to a service p50 {1e3 * found.p50:.0f} ms",
+        f"p95 {1e3 * found.p95:.0f} ms, slowest {found.slowest:.1f} s",
+    ]
+    return "; ".join(parts)
 
 
 @contextmanager
