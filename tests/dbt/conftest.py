@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from tests.conftest import WORLD_AS_OF, WORLD_SCALE, WORLD_SEED
-from tests.dbt.dbt_runs import DbtRun, dbt
+from tests.dbt.dbt_runs import DbtRun, dbt, new_load
+from tests.dbt.independent import Figures, figures
 from tests.dbt.world_mailchimp import WorldMailchimp
 
 from lettertrail.bitrix.catalog import load_catalog
@@ -27,6 +28,35 @@ from lettertrail.warehouse.load_esp import load_account
 from lettertrail.warehouse.migrate import migrate
 
 LAYERS = ("staging", "intermediate", "marts", "segments")
+DELETED = (
+    ("b_crm_deal", 5),
+    ("b_crm_lead", 5),
+    ("b_crm_contact", 9),
+    ("b_crm_field_multi", 11),
+    ("b_sender_posting_recipient", 17),
+    ("b_sender_posting_click", 13),
+    ("b_sender_posting_read", 13),
+    ("b_sender_posting_unsub", 2),
+    ("b_sender_abuse", 2),
+    ("b_main_mail_blacklist", 2),
+    ("b_sender_mailing_chain", 23),
+    ("b_sender_posting", 19),
+)
+"""Tables, and the number that divides the ids of the rows that go."""
+CHANGED = (
+    "update raw_bitrix.b_sender_contact set consent_status = 'A', date_update = '2026-10-31 23:00:00',"
+    " _load_id = {load} where id % 3 = 0",
+    "update raw_bitrix.b_sender_contact set consent_status = 'D', _load_id = {load} where id % 7 = 0",
+    # taken back to work, and not paid yet
+    "update raw_bitrix.b_crm_deal set stage_semantic_id = 'P', stage_id = 'EXECUTING', _load_id = {load}"
+    " where id % 2 = 1",
+    "update raw_bitrix.b_sale_order_payment set paid = 'N', _load_id = {load} where order_id % 3 = 1",
+    "update raw_bitrix.b_sale_order set payed = 'N', sum_paid = 0, date_payed = null, _load_id = {load}"
+    " where id % 3 = 1",
+    # letters that count neither opens nor clicks
+    "update raw_bitrix.b_sender_message_field set value = 'N', _load_id = {load}"
+    " where code = 'TRACK_MAIL' and message_id % 6 = 1",
+)
 CLOCK = fixed_clock(datetime(2026, 11, 1, 1, 0, tzinfo=UTC))
 
 
@@ -78,6 +108,42 @@ def built(loaded_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
         )
         assert runs[layer].returncode == 0, runs[layer].output[-4000:]
     return Built(loaded_dsn, runs)
+
+
+@pytest.fixture(scope="session")
+def from_raw(built: Built) -> Figures:
+    """The same figures, worked out from the raw tables of the small world."""
+    return figures(built.dsn)
+
+
+@pytest.fixture(scope="session")
+def changed_world(
+    built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Built]:
+    """The small world after much of it was deleted and changed at the source, built anew."""
+    with copy_of_the_built(postgres, "dbt_changed_at_the_source") as dsn:
+        with psycopg.connect(dsn) as connection:
+            _change_at_the_source(connection)
+        run = dbt("build", dsn=dsn, work_dir=tmp_path_factory.mktemp("changed"))
+        assert run.returncode == 0, run.output[-4000:]
+        yield Built(dsn, built.layers)
+
+
+@pytest.fixture(scope="session")
+def changed_from_raw(changed_world: Built) -> Figures:
+    """Its figures, worked out from the raw tables."""
+    return figures(changed_world.dsn)
+
+
+def _change_at_the_source(connection: psycopg.Connection[Any]) -> None:
+    load = new_load(connection)
+    for table, share in DELETED:
+        connection.execute(
+            f"update raw_bitrix.{table} set _deleted_at = '2026-11-01 00:00:00+00', _load_id = {load} "
+            f"where id % {share} = 0"
+        )
+    for change in CHANGED:
+        connection.execute(change.format(load=load))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -33,6 +33,8 @@ CROWD = 3
 CROWD_WINDOW = timedelta(seconds=30)
 RANKS = ("erased", "complaint", "hard_bounce", "unsubscribed", "no_consent")
 SOFT_LIMIT = 3
+BOUNCE_RANKS = ("hard", "block", "soft", "unknown")
+LATEST = datetime.max.replace(tzinfo=UTC)
 VALUE_TYPES = {"MAILING": 1, "HOME": 2}
 
 Row = dict[str, Any]
@@ -50,6 +52,7 @@ class Message:
     bounced: bool
     crowd: tuple[object, str | None] = (None, None)
     """The dispatch and the domain it went to."""
+    bounce_kind: str | None = None
 
 
 @dataclass(slots=True)
@@ -80,20 +83,6 @@ class Credit:
     amount: Fraction
 
 
-@dataclass(slots=True)
-class Figures:
-    """What the marts should say."""
-
-    letters: dict[str, Row] = field(default_factory=dict)
-    credits: dict[str, Credit] = field(default_factory=dict)
-    suppressed: dict[str, str] = field(default_factory=dict)
-    conversions: list[Conversion] = field(default_factory=list)
-    people: set[frozenset[str]] = field(default_factory=set)
-    """The e-mails of every person who has more than one."""
-    machine_opens: int = 0
-    machine_clicks: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Mail:
     """All messages and what was done with them, judged."""
@@ -102,8 +91,38 @@ class Mail:
     messages: Mapping[object, Message]
     clicks: list[Act]
     opens: list[Act]
-    departures: Mapping[str, list[tuple[object, str]]]
+    departures: Mapping[str, list[tuple[object, str | None]]]
     """(message, letter) of every unsubscribe and complaint."""
+    untracked: frozenset[str]
+    """Letters that cannot tell of opens and clicks."""
+
+
+class Evidence(NamedTuple):
+    """Something that speaks against mailing an address."""
+
+    email: str | None
+    state: str
+    at: datetime | None
+    """None: nobody knows when it happened."""
+    noted_at: datetime | None
+    """`at`, or the time of the row that tells it."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the marts should say."""
+
+    mail: Mail
+    identified: People
+    letters: dict[str, Row] = field(default_factory=dict)
+    credits: dict[str, Credit] = field(default_factory=dict)
+    suppressed: dict[str, str] = field(default_factory=dict)
+    suppressed_since: dict[str, datetime | None] = field(default_factory=dict)
+    conversions: list[Conversion] = field(default_factory=list)
+    people: set[frozenset[str]] = field(default_factory=set)
+    """The e-mails of every person who has more than one."""
+    machine_opens: int = 0
+    machine_clicks: int = 0
 
 
 class Raw:
@@ -124,27 +143,22 @@ def figures(dsn: str) -> Figures:
     return _figures(Raw(dsn))
 
 
-def mail(dsn: str) -> Mail:
-    """All messages and what was done with them, from the raw tables of one database."""
-    raw = Raw(dsn)
-    return _mail(raw, identify(raw))
-
-
 def _mail(raw: Raw, people: People) -> Mail:
     letters, letter_of_posting = _letters(raw)
     messages = _messages(raw, people, letters, letter_of_posting)
     clicks, opens = _acts(raw, people, messages, letters, letter_of_posting)
     _judge(messages, clicks, opens)
     departures = _departures(raw, messages, letters, letter_of_posting)
-    return Mail(letters, messages, clicks, opens, departures)
+    return Mail(letters, messages, clicks, opens, departures, _untracked(raw, letters, messages, opens))
 
 
 def _figures(raw: Raw) -> Figures:
-    result = Figures()
     people = identify(raw)
-    result.people = {frozenset(group) for group in people.groups() if len(group) > 1}
-    result.suppressed = _suppressed(raw, people)
     told = _mail(raw, people)
+    result = Figures(told, people)
+    result.people = {frozenset(group) for group in people.groups() if len(group) > 1}
+    for address, evidence in _suppressed(raw, people).items():
+        result.suppressed[address], result.suppressed_since[address] = evidence.state, evidence.noted_at
     result.machine_clicks = sum(act.machine for act in told.clicks)
     result.machine_opens = sum(act.machine for act in told.opens)
     result.conversions = conversions(raw, people.known)
@@ -199,6 +213,27 @@ def _letters(raw: Raw) -> tuple[list[str], dict[int, tuple[str | None, bool]]]:
     return letters, postings
 
 
+def _untracked(
+    raw: Raw, letters: Iterable[str], messages: Mapping[object, Message], opens: Iterable[Act]
+) -> frozenset[str]:
+    off = {
+        row["message_id"]
+        for row in raw.rows("raw_bitrix.b_sender_message_field")
+        if row["code"] == "TRACK_MAIL" and row["value"] == "N"
+    }
+    found = {
+        f"bitrix:{row['id']}"
+        for row in raw.rows("raw_bitrix.b_sender_mailing_chain")
+        if row["message_id"] and int(row["message_id"]) in off
+    }
+    told = {
+        act.letter.rpartition(":")[0]
+        for act in opens
+        if act.letter and act.message is not None and messages[act.message].delivered
+    }
+    return frozenset(found | {each for each in letters if each.rpartition(":")[0] not in told | {"bitrix"}})
+
+
 def _domain(address: str | None) -> str | None:
     return address.split("@")[1] if address else None
 
@@ -213,6 +248,7 @@ def _messages(
     addresses = _addresses(raw)
     known = set(letters)
     messages: dict[object, Message] = {}
+    dead = {email(row["code"]) for row in raw.rows("raw_bitrix.b_main_mail_blacklist") if row["category_id"] == 0}
     for row in raw.rows("raw_bitrix.b_sender_posting_recipient"):
         letter, is_mail = postings.get(row["posting_id"], (None, True))
         address = addresses.get(row["contact_id"])
@@ -227,12 +263,14 @@ def _messages(
         ok = row["status"] == "N"
         domain = _domain(address["email"]) if address else None
         crowd = (row["posting_id"], domain)
-        messages[row["id"]] = Message(letter, person, utc(row["date_sent"]), ok, ok, not ok, crowd)
-    bounced = set()
+        kind = None if ok else "hard" if address and address["email"] in dead else "unknown"
+        messages[row["id"]] = Message(letter, person, utc(row["date_sent"]), ok, ok, not ok, crowd, kind)
+    bounced: dict[object, str] = {}
     for row in raw.rows("raw_esp.events"):
         key = _esp_message(row)
         if row["event_type"] == "bounced":
-            bounced.add(key)
+            kind = row["bounce_kind"] or "unknown"
+            bounced[key] = min(kind, bounced.get(key, kind), key=BOUNCE_RANKS.index)
         elif row["event_type"] == "sent":
             letter = f"{row['esp']}:{row['account']}:{row['campaign_id']}"
             person = people.find(("email", email(row["email"])))
@@ -241,7 +279,7 @@ def _messages(
             crowd = (letter, _domain(email(row["email"])))
             messages[key] = Message(letter if letter in known else None, person, at, True, True, False, crowd)
     for key in bounced & messages.keys():
-        messages[key].delivered, messages[key].bounced = False, True
+        messages[key].delivered, messages[key].bounced, messages[key].bounce_kind = False, True, bounced[key]
     return messages
 
 
@@ -367,17 +405,17 @@ def _departures(
     messages: Mapping[object, Message],
     letters: Iterable[str],
     postings: Mapping[int, tuple[str | None, bool]],
-) -> dict[str, list[tuple[object, str]]]:
+) -> dict[str, list[tuple[object, str | None]]]:
     """(message, letter) of every unsubscribe and complaint."""
     known = set(letters)
-    left: list[tuple[object, str]] = []
-    complained: list[tuple[object, str]] = []
+    left: list[tuple[object, str | None]] = []
+    complained: list[tuple[object, str | None]] = []
     address_of = {r["id"]: r["contact_id"] for r in raw.rows("raw_bitrix.b_sender_posting_recipient")}
     unsubscribed_at = []
     for row in raw.rows("raw_bitrix.b_sender_posting_unsub"):
         message = messages.get(row["recipient_id"])
         letter = message.letter if message and message.letter else postings.get(row["posting_id"], (None, True))[0]
-        if message and letter:
+        if message:
             left.append((row["recipient_id"], letter))
             unsubscribed_at.append((address_of[row["recipient_id"]], row["date_insert"], row["id"], left[-1]))
     for row in raw.rows("raw_bitrix.b_sender_abuse"):
@@ -390,8 +428,9 @@ def _departures(
             complained.append(min(near)[2])
     for row in raw.rows("raw_esp.events"):
         letter = f"{row['esp']}:{row['account']}:{row['campaign_id']}"
-        if row["event_type"] in ("unsubscribed", "complained") and _esp_message(row) in messages and letter in known:
-            (left if row["event_type"] == "unsubscribed" else complained).append((_esp_message(row), letter))
+        if row["event_type"] in ("unsubscribed", "complained") and _esp_message(row) in messages:
+            where = letter if letter in known else None
+            (left if row["event_type"] == "unsubscribed" else complained).append((_esp_message(row), where))
     return {"unsubscribed": left, "complained": complained}
 
 
@@ -400,7 +439,7 @@ def _performance(
     messages: Mapping[object, Message],
     opens: list[Act],
     clicks: list[Act],
-    departures: Mapping[str, list[tuple[object, str]]],
+    departures: Mapping[str, list[tuple[object, str | None]]],
 ) -> Row:
     own = [message for message in messages.values() if message.letter == letter]
 
@@ -462,14 +501,18 @@ def _credits(conversions: Iterable[Conversion], clicks: list[Act]) -> dict[str, 
 # --- suppression ----------------------------------------------------------------------------------
 
 
-def evidence_of(raw: Raw, *, bitrix_only: bool = False) -> Iterator[tuple[str | None, str, datetime | None]]:
-    """(address, state, time); no time means that nobody knows it. `bitrix_only`: what the sender module knows."""
+def evidence_of(raw: Raw, *, bitrix_only: bool = False) -> Iterator[Evidence]:
+    """All evidence, in no order. `bitrix_only`: what the sender module knows."""
     yield from _bitrix_evidence(raw)
     if not bitrix_only:
         yield from _other_evidence(raw)
 
 
-def _bitrix_evidence(raw: Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
+def _evidence(address: str | None, state: str, at: datetime | None, noted_at: datetime | None = None) -> Evidence:
+    return Evidence(address, state, at, at or noted_at)
+
+
+def _bitrix_evidence(raw: Raw) -> Iterator[Evidence]:
     addresses = _addresses(raw)
     recipients = {r["id"]: r for r in raw.rows("raw_bitrix.b_sender_posting_recipient", gone=True)}
     campaigns = {r["id"]: r["mailing_id"] for r in raw.rows("raw_bitrix.b_sender_posting")}
@@ -484,28 +527,29 @@ def _bitrix_evidence(raw: Raw) -> Iterator[tuple[str | None, str, datetime | Non
         assert at is not None
         key = (address["id"], campaigns.get(row["posting_id"]))
         left[key] = max(at, left.get(key, at))
-        yield address["email"], "unsubscribed", at
+        yield _evidence(address["email"], "unsubscribed", at)
     for row in raw.rows("raw_bitrix.b_sender_mailing_subscription", gone=True):
         if row["is_unsub"] == "Y" and row["contact_id"] in addresses:
             at = left.get((row["contact_id"], row["mailing_id"]))
-            yield addresses[row["contact_id"]]["email"], "unsubscribed", at
+            yield _evidence(addresses[row["contact_id"]]["email"], "unsubscribed", at, utc(row["date_insert"]))
     complained = {row["contact_id"] for row in reported} | {email(row["contact_code"]) for row in reported}
     for row in addresses.values():
+        made, changed = utc(row["date_insert"]), utc(row["date_update"])
         if row["is_unsub"] == "Y":
-            yield row["email"], "unsubscribed", utc(row["date_update"])
+            yield _evidence(row["email"], "unsubscribed", changed, made)
         if row["consent_status"] == "D":
-            yield row["email"], "no_consent", utc(row["date_update"])
+            yield _evidence(row["email"], "no_consent", changed, made)
         if row["blacklisted"] == "Y":
             is_complaint = row["id"] in complained or row["email"] in complained
-            yield row["email"], "complaint" if is_complaint else "unsubscribed", None
+            yield _evidence(row["email"], "complaint" if is_complaint else "unsubscribed", None, changed or made)
     for row in reported:
-        yield email(row["contact_code"]), "complaint", utc(row["date_insert"])
+        yield _evidence(email(row["contact_code"]), "complaint", utc(row["date_insert"]))
     for row in raw.rows("raw_bitrix.b_main_mail_blacklist", gone=True):
         state = "hard_bounce" if row["category_id"] == 0 else "unsubscribed"
-        yield email(row["code"]), state, utc(row["date_insert"])
+        yield _evidence(email(row["code"]), state, utc(row["date_insert"]))
 
 
-def _other_evidence(raw: Raw) -> Iterator[tuple[str | None, str, datetime | None]]:
+def _other_evidence(raw: Raw) -> Iterator[Evidence]:
     left_at: dict[tuple[str, ...], datetime] = {}
     for row in raw.rows("raw_esp.events", gone=True):
         is_hard = row["event_type"] == "bounced" and row["bounce_kind"] == "hard"
@@ -516,19 +560,20 @@ def _other_evidence(raw: Raw) -> Iterator[tuple[str | None, str, datetime | None
         if row["status"] in ("cleaned", "unsubscribed"):
             state = "hard_bounce" if row["status"] == "cleaned" else "unsubscribed"
             key = (row["esp"], row["account"], email(row["email"]), row["status"])
-            yield email(row["email"]), state, left_at.get(key)
+            yield _evidence(email(row["email"]), state, left_at.get(key), row["changed_at"] or row["opted_in_at"])
     for row in raw.rows("raw_esp.events", gone=True):
         if row["event_type"] == "complained":
-            yield email(row["email"]), "complaint", row["occurred_at"]
+            yield _evidence(email(row["email"]), "complaint", row["occurred_at"])
         elif row["event_type"] == "unsubscribed":
-            yield email(row["email"]), "unsubscribed", row["occurred_at"]
+            yield _evidence(email(row["email"]), "unsubscribed", row["occurred_at"])
         elif row["event_type"] == "bounced" and row["bounce_kind"] == "hard":
-            yield email(row["email"]), "hard_bounce", row["occurred_at"]
-    for address, is_given, at, _ in crm_answers(raw):
+            yield _evidence(email(row["email"]), "hard_bounce", row["occurred_at"])
+    cards = {row["id"]: utc(row["date_modify"] or row["date_create"]) for row in raw.rows("raw_bitrix.b_crm_contact")}
+    for address, is_given, at, contact in crm_answers(raw):
         if not is_given:
-            yield address, "no_consent", at
+            yield _evidence(address, "no_consent", at, cards[contact])
     for address, at in dead_mailboxes(raw).items():
-        yield address, "hard_bounce", at
+        yield _evidence(address, "hard_bounce", at)
 
 
 def preferred_emails(raw: Raw) -> dict[int, str]:
@@ -578,20 +623,23 @@ def dead_mailboxes(raw: Raw) -> dict[str, datetime]:
     return found
 
 
-def _suppressed(raw: Raw, people: People) -> dict[str, str]:
+def _suppressed(raw: Raw, people: People) -> dict[str, Evidence]:
+    """Address → the strongest evidence: the state, then the address's own, then what is dated, then the earliest."""
     consents: dict[str, datetime] = {}
     for row in _addresses(raw).values():
         at = utc(row["date_update"])
         if row["consent_status"] == "A" and row["email"] and at and row["_deleted_at"] is None:
             consents[row["email"]] = at
     family = {member: group for group in people.groups() for member in group}
-    found: dict[str, set[str]] = defaultdict(set)
-    for address, state, at in evidence_of(raw):
+    found: dict[str, list[tuple[int, bool, bool, datetime, Evidence]]] = defaultdict(list)
+    for evidence in evidence_of(raw):
+        address, state, at, noted_at = evidence
         if address is None:
             continue
         others = set() if state == "hard_bounce" else family.get(address, set())
         for each in {address} | others:
             is_lifted = state not in RANKS[:2] and at and each in consents and consents[each] > at
             if not is_lifted:
-                found[each].add(state)
-    return {address: min(states, key=RANKS.index) for address, states in found.items()}
+                rank = RANKS.index(state)
+                found[each].append((rank, each != address, at is None, noted_at or LATEST, evidence))
+    return {address: min(standing, key=lambda one: one[:-1])[-1] for address, standing in found.items()}

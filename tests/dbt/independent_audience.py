@@ -121,7 +121,7 @@ def standing(raw: Raw, who: People) -> dict[str, set[str]]:
         and (at := utc(row["date_update"]))
     }
     found: dict[str, set[str]] = defaultdict(set)
-    for address, state, at in evidence_of(raw):
+    for address, state, at, _ in evidence_of(raw):
         if address is None:
             continue
         others = set() if state == "hard_bounce" else who.emails(who.of_email[address])
@@ -195,7 +195,7 @@ def disagreeing(raw: Raw, who: People) -> dict[str, tuple[set[str], set[str]]]:
     }
     refused = {
         address
-        for address, state, at in evidence_of(raw, bitrix_only=True)
+        for address, state, at, _ in evidence_of(raw, bitrix_only=True)
         if not (state != "complaint" and at and (consented := answered.get(address)) and consented > at)
     }
     for row in raw.rows("raw_bitrix.b_sender_contact"):

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from tests.dbt.conftest import Built, copy_of_the_built
 from tests.dbt.dbt_runs import RepeatedDbt
-from tests.dbt.independent import figures
+from tests.dbt.independent import Figures
 from tests.dbt.independent_credits import LOOKBACK, MODELS, ROUNDED, Conversion, Touch, credited
 
 from lettertrail.warehouse.embedded import EmbeddedPostgres
@@ -49,10 +49,10 @@ SLACK = {"credit": Fraction(2, 10**10), "amount": Fraction(2, 100)}
 # --- conversions ----------------------------------------------------------------------------------
 
 
-def test_conversions_agree(built: Built) -> None:
+def test_conversions_agree(built: Built, from_raw: Figures) -> None:
     """Every conversion of every type: its time, value and refund as the raw tables have them, and the same people."""
     rows = {row["conversion_id"]: row for row in built.rows("select * from marts.fct_conversions")}
-    wanted = {each.conversion: each for each in figures(built.dsn).conversions}
+    wanted = {each.conversion: each for each in from_raw.conversions}
     assert rows.keys() == wanted.keys()
     assert {row["conversion_type"] for row in rows.values()} == set(LOOKBACK)
     people: dict[object, set[object]] = defaultdict(set)
