@@ -169,6 +169,22 @@ def _of_deals(deals: Iterable[Row], rates: _Rates) -> Iterator[Conversion]:
                 )
 
 
+def open_outcomes(raw: Raw, find: Find) -> Iterator[tuple[str, Node | None, datetime]]:
+    """(conversion type, person, since when) of what may still become one: deals in progress, unpaid orders."""
+    for deal in _deals(raw, find):
+        since = utc(deal["date_create"])
+        if deal["stage_semantic_id"] == "P" and since:
+            yield "deal_won", deal["person"], since
+    payments = _grouped(raw.rows("raw_bitrix.b_sale_order_payment"), "order_id")
+    changes = _grouped(raw.rows("raw_bitrix.b_sale_order_change"), "order_id")
+    people = _OrderPeople(raw, find)
+    for order in _orders(raw):
+        log = [row["date_create"] for row in changes[order["id"]] if row["type"] == "PAYMENT_PAID"]
+        since = utc(order["date_insert"])
+        if _money(order, payments[order["id"]], log)[2] is None and order["canceled"] != "Y" and since:
+            yield "order_paid", people.of(order), since
+
+
 def _orders(raw: Raw) -> Iterator[Row]:
     """Orders, archived ones with what is left of them."""
     every = {row["id"]: row for row in raw.rows("raw_bitrix.b_sale_order", gone=True)}

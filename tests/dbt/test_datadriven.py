@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import random
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path as File
+from typing import Any
 
 import psycopg
 import pytest
 import yaml
 from tests.dbt.conftest import Built
 from tests.dbt.dbt_runs import RUN_AT, dbt
+from tests.dbt.independent import Figures, Raw
 from tests.dbt.independent_datadriven import (
+    Inputs,
     Journeys,
     Path,
+    inputs_of,
     journeys_of,
     paths_of,
     removal_effects,
+    shapley_by_dividends,
     shapley_values,
 )
 
@@ -153,21 +161,32 @@ def run_examples(dsn: str, work_dir: File, variables: dict[str, object], first: 
     return answers(dsn)
 
 
-def expected_paths(built: Built) -> dict[str, Path]:
-    """The paths of a warehouse, from its touches, conversions and what is open."""
+def settings() -> dict[str, Any]:
+    """The project's vars."""
+    variables: dict[str, Any] = yaml.safe_load((DBT_PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))[
+        "vars"
+    ]
+    return variables
+
+
+def expected_paths(inputs: Inputs) -> dict[str, Path]:
+    """The paths at the run's time."""
+    lookback = {kind: timedelta(days=days) for kind, days in settings()["lookback_days"].items()}
+    return paths_of(inputs, lookback=lookback, run_at=datetime.fromisoformat(RUN_AT).astimezone(UTC))
+
+
+def inputs_as_built(built: Built) -> Inputs:
+    """Touches, conversions and what is open as the models have them."""
     opened: dict[tuple[str, str], datetime] = {}
     for row in built.rows("select * from intermediate.int_open_outcomes where person_id is not null"):
         key = row["conversion_type"], row["person_id"]
         opened[key] = min(row["opened_at"], opened.get(key, row["opened_at"]))
-    settings = yaml.safe_load((DBT_PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
-    return paths_of(
+    return Inputs(
         built.rows(
             "select * from intermediate.int_touch_units order by touched_at, source, event_number, touch_event_id"
         ),
         built.rows("select * from intermediate.int_path_conversions"),
         opened,
-        lookback={kind: timedelta(days=days) for kind, days in settings["lookback_days"].items()},
-        run_at=datetime.fromisoformat(RUN_AT).astimezone(UTC),
     )
 
 
@@ -176,22 +195,65 @@ def found_paths(built: Built) -> dict[str, Path]:
     steps: dict[str, list[str]] = defaultdict(list)
     for row in built.rows("select path_id, unit from intermediate.int_path_steps order by path_id, step"):
         steps[row["path_id"]].append(row["unit"])
-    return {
-        row["path_id"]: Path(row["conversion_type"], tuple(steps.pop(row["path_id"], ())), row["converted"])
-        for row in built.rows("select path_id, conversion_type, converted from intermediate.int_paths")
-    } | {path_id: Path("steps of no path", tuple(units), converted=None) for path_id, units in steps.items()}
+    found = {
+        row["path_id"]: Path(row["conversion_type"], tuple(steps.pop(row["path_id"], ())), row["outcome"])
+        for row in built.rows("select path_id, conversion_type, outcome from intermediate.int_paths")
+    }
+    assert not steps, "steps of no path"
+    return found
 
 
-@pytest.fixture(scope="module")
-def world_paths(built: Built) -> dict[str, Path]:
-    """The small world's paths."""
-    return expected_paths(built)
+@dataclass(frozen=True, slots=True)
+class PathWorld:
+    """A warehouse, and what the raw tables in it say."""
+
+    built: Built
+    figures: Figures
+    paths: dict[str, Path]
+
+    @property
+    def journeys(self) -> dict[str, Journeys]:
+        """By conversion type."""
+        return journeys_of(self.paths.values())
 
 
-def test_paths_agree(built: Built, world_paths: dict[str, Path]) -> None:
-    """Every path of the world: its units in order, and whether it converted, did not, or can still."""
-    assert found_paths(built) == world_paths
-    assert {path.converted for path in world_paths.values()} == {True, False, None}
+@pytest.fixture(
+    scope="module", params=[("built", "from_raw"), ("changed_world", "changed_from_raw")], ids=["new", "changed"]
+)
+def world(request: pytest.FixtureRequest) -> PathWorld:
+    """The small world, and what was made of it by changes at the source."""
+    built, figures = map(request.getfixturevalue, request.param)
+    inputs = inputs_of(Raw(built.dsn), figures, kinds=settings()["data_driven_conversion_types"])
+    return PathWorld(built, figures, expected_paths(inputs))
+
+
+def test_paths_agree(world: PathWorld) -> None:
+    """Every path of the world: its units in order, and whether it converted, did not, or can still, and why."""
+    assert found_paths(world.built) == world.paths
+    outcomes = Counter(path.outcome for path in world.paths.values())
+    assert min(outcomes[each] for each in ("converted", "not_converted", "window_running", "still_open")) > 0
+    rows = world.built.rows("select distinct outcome, converted from intermediate.int_paths")
+    assert {row["outcome"]: row["converted"] for row in rows} == {
+        "converted": True,
+        "not_converted": False,
+        "still_open": None,
+        "window_running": None,
+    }
+
+
+def test_open_deals_keep_their_paths_out(changed_world: Built, changed_from_raw: Figures) -> None:
+    """Paths whose deal or order is still open are in no count; taken for lost ones they would change the answer."""
+    kinds = settings()["data_driven_conversion_types"]
+    paths = expected_paths(inputs_of(Raw(changed_world.dsn), changed_from_raw, kinds=kinds)).values()
+    found, known = answers(changed_world.dsn), journeys_of(paths)
+    lost = journeys_of(
+        replace(path, outcome="not_converted") if path.outcome == "still_open" else path for path in paths
+    )
+    assert {kind for kind in known if known[kind] != lost[kind]} == {"deal_won", "order_paid"}
+    for kind in ("deal_won", "order_paid"):
+        told = of_units(found, kind, "shapley", "shapley_value")
+        wrong = {unit: float(value) for unit, value in shapley_by_dividends(lost[kind]).items()}
+        assert told != pytest.approx(wrong, abs=CLOSE)
 
 
 # Touches go, come to somebody else and get another letter; conversions go, move and lose their person.
@@ -223,16 +285,16 @@ def test_paths_follow_what_changes(changed_dsn: str, tmp_path: File) -> None:
     )
     assert run.returncode == 0, run.output[-4000:]
     after = found_paths(changed)
-    assert after == expected_paths(changed)
+    assert after == expected_paths(inputs_as_built(changed))
     assert after != before
     assert changed.rows(kept.format(first_build))[0]["n"] > 0
 
 
-def test_the_worlds_removal_effects_agree(built: Built, world_paths: dict[str, Path]) -> None:
+def test_the_worlds_removal_effects_agree(world: PathWorld) -> None:
     """Both chains of every conversion type, unit by unit, and the credits that follow from them."""
-    found = answers(built.dsn)
+    found = answers(world.built.dsn)
     compared = 0
-    for kind, journeys in journeys_of(world_paths.values()).items():
+    for kind, journeys in world.journeys.items():
         conversions = sum(ends[0] for ends in journeys.values())
         for order in (1, 2):
             expected = removal_effects(journeys, order=order)
@@ -240,17 +302,43 @@ def test_the_worlds_removal_effects_agree(built: Built, world_paths: dict[str, P
             assert model.keys() == expected.keys()
             for unit, effect in expected.items():
                 if conversions:
-                    assert model[unit]["removal_effect"] == pytest.approx(effect, abs=CLOSE), (kind, order, unit)
+                    assert model[unit]["removal_effect"] == pytest.approx(float(effect), abs=CLOSE), (kind, order, unit)
                     share = effect / sum(expected.values())
-                    assert model[unit]["credit"] == pytest.approx(share * conversions, abs=1e-6), (kind, order, unit)
+                    credit = float(share * conversions)
+                    assert model[unit]["credit"] == pytest.approx(credit, abs=1e-6), (kind, order, unit)
                 compared += 1
     assert compared > 20
 
 
-def test_the_worlds_paths_are_summed_up(built: Built, world_paths: dict[str, Path]) -> None:
+def test_the_worlds_shapley_values_agree(world: PathWorld) -> None:
+    """Unit by unit out of all coalitions of the world's paths, and the credit and money that follow."""
+    found = answers(world.built.dsn)
+    values: dict[str, Decimal] = defaultdict(Decimal)
+    for each in world.figures.conversions:
+        if each.conversion in world.paths and world.paths[each.conversion].units:
+            values[each.kind] += each.amount
+    harming = 0
+    for kind, journeys in world.journeys.items():
+        model, expected = found[kind, "shapley"], shapley_by_dividends(journeys)
+        assert model.keys() == expected.keys()
+        assert max(len(set(units)) for units in journeys) <= settings()["shapley_exact_units"]
+        conversions = sum(ends[0] for ends in journeys.values())
+        assert sum(expected.values()) == conversions > 0
+        positive = sum(value for value in expected.values() if value > 0)
+        for unit, value in expected.items():
+            told = model[unit]
+            share = max(value, Fraction(0)) / positive
+            assert told["shapley_value"] == pytest.approx(float(value), abs=CLOSE), (kind, unit)
+            assert told["credit"] == pytest.approx(float(share * conversions), abs=CLOSE), (kind, unit)
+            assert told["amount"] == pytest.approx(float(share * Fraction(values[kind])), abs=0.01), (kind, unit)
+            harming += value < 0
+    assert harming
+
+
+def test_the_worlds_paths_are_summed_up(world: PathWorld) -> None:
     """mart_paths, repeats told once: how many went which way, and how it ended."""
     expected: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for path in world_paths.values():
+    for path in world.paths.values():
         told = [unit for place, unit in enumerate(path.units) if place == 0 or unit != path.units[place - 1]]
         counts = expected[path.conversion_type, " > ".join(told) or None]
         counts[{True: 0, False: 1, None: 2}[path.converted]] += 1
@@ -262,7 +350,7 @@ def test_the_worlds_paths_are_summed_up(built: Built, world_paths: dict[str, Pat
             row["unknown_count"],
             row["touch_count"],
         ]
-        for row in built.rows("select * from marts.mart_paths")
+        for row in world.built.rows("select * from marts.mart_paths")
     }
     assert found == expected
 
@@ -315,9 +403,14 @@ def check_examples(found: Answers) -> None:
             assert credits.keys() == expected.keys(), kind
             if conversions:
                 effects = of_units(found, kind, model, "removal_effect")
-                assert effects == pytest.approx(expected, abs=CLOSE), (kind, order)
+                wanted = {unit: float(effect) for unit, effect in expected.items()}
+                assert effects == pytest.approx(wanted, abs=CLOSE), (kind, order)
         values = of_units(found, kind, "shapley", "shapley_value")
-        assert values == pytest.approx(shapley_values(journeys), abs=CLOSE), kind
+        averaged = shapley_values(journeys)
+        assert values == pytest.approx(averaged, abs=CLOSE), kind
+        # the calculation that the world is held against says the same as the definition
+        put_together = {unit: float(value) for unit, value in shapley_by_dividends(journeys).items()}
+        assert put_together == pytest.approx(averaged, abs=CLOSE), kind
 
 
 def check_sampled(found: Answers) -> str:
