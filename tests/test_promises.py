@@ -233,6 +233,7 @@ def test_an_esp_does_a_days_work(house_with_five: House, warehouse_dsn: str, tmp
         "raw_esp.links:fifthmail__shop": 0,
         "raw_esp.contacts:fifthmail__shop": found["contacts"],
         "raw_esp.events:fifthmail__shop": found["events"],
+        "raw_esp.bodies:fifthmail__shop": 0,
     }
     assert min(found["contacts"], found["events"]) > 100
     assert found["second"] == 0

@@ -100,7 +100,7 @@ class EspContract:
         assert list(esp.suppressed()) == list(esp.members(AUDIENCE)) == []
         assert list(esp.suppress([])) == list(esp.add_members(AUDIENCE, [])) == []
         assert list(esp.remove_members(AUDIENCE, [])) == []
-        assert list(esp.totals(None)) == list(esp.links(None)) == []
+        assert list(esp.totals(None)) == list(esp.links(None)) == list(esp.bodies({})) == []
         assert list(esp.unsubscribe([])) == list(esp.upsert([])) == list(esp.erase([])) == []
         assert list(esp.set_preferences([])) == []
         assert empty_service.writes() == []
@@ -122,6 +122,26 @@ class EspContract:
             assert all(moment.utcoffset() == timedelta(0) for moment in times)
         assert {event.event_type for event in esp.events(None)} <= set(get_args(port.EventType))
         assert {contact.status for contact in esp.contacts(None)} <= set(get_args(port.ContactStatus))
+
+    def test_a_body_that_is_held_is_not_asked_for(self, service: Any) -> None:
+        """Every body is of a letter there is, has its HTML, and takes one call; held ones take none."""
+        esp = service.adapter()
+        campaigns = {campaign.external_id for campaign in esp.campaigns(None)}
+        found = list(esp.bodies({}))
+        assert len({body.external_id for body in found}) == len(found) > 0
+        assert {body.external_id for body in found} <= campaigns
+        assert all("<" in (body.html or "") for body in found)
+        held = {body.external_id: body.version for body in found}
+        before = len(service.lines())
+        assert list(esp.bodies(held)) == []
+        asking = len(service.lines()) - before
+        oldest, *others = reversed(found)
+        before = len(service.lines())
+        again = list(esp.bodies({body.external_id: body.version for body in others}))
+        assert again == [oldest]
+        assert len(service.lines()) - before == asking + 1
+        stale = {**held, oldest.external_id: "another version"}
+        assert list(esp.bodies(stale)) == [oldest]
 
     def test_lists_totals_and_links_belong_to_what_is_read(self, service: Any) -> None:
         """Unique keys; totals and links are of campaigns there are, and contacts are on lists there are."""

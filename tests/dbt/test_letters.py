@@ -161,6 +161,22 @@ def test_bodies_are_read_as_a_parser_reads_them(built: Built) -> None:
         assert found.get(row["letter_id"], set()) == links_of(row["body"]), row["letter_id"]
 
 
+def test_letters_of_a_service_are_audited_by_their_html(built: Built, world: World) -> None:
+    """Every link of the letter, also those nobody clicked, and the way out; where there is no HTML, what is listed."""
+    letters = zip(world.letters["letter"], world.letters["urls"], strict=True)
+    urls = {letter_id(number): set(links) for number, links in letters}
+    rows = built.rows("select * from marts.mart_link_audit where source = 'mailchimp'")
+    known = [row for row in rows if row["is_body_known"]]
+    assert len(rows) - len(known) == 2 < len(known)
+    assert {row["letter_id"]: row["link_count"] for row in known} == {
+        row["letter_id"]: len(urls[row["letter_id"]]) for row in known
+    }
+    assert {row["has_unsubscribe_link"] for row in known} == {True}
+    assert {row["has_unsubscribe_link"] for row in rows if not row["is_body_known"]} == {None}
+    links = built.rows("select * from intermediate.int_letter_links where letter_id like 'mailchimp:%'")
+    assert {link["is_tracked"] for link in links if link["known_from"] == "body"} == {True, None}
+
+
 def test_a_changed_letter_keeps_its_earlier_score(built: Built, harmed_dsn: str) -> None:
     """A full refresh too leaves the score of the content before."""
     query = f"select * from marts.mart_link_audit where letter_id = 'bitrix:{CHANGED_LETTER}'"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 from lettertrail.esps.port import (
+    Body,
     BounceKind,
     Campaign,
     CampaignTotals,
@@ -21,7 +22,7 @@ from lettertrail.esps.port import (
     MailingList,
     event_id,
 )
-from lettertrail.sandbox.esps.mailchimp.seed import topics_of
+from lettertrail.sandbox.esps.mailchimp.seed import content_of, topics_of
 from lettertrail.sandbox.world import World
 
 AUDIENCE = "a1b2c3d4e5"
@@ -62,6 +63,12 @@ class WorldMailchimp:
                 updated_at=None,
                 payload={},
             )
+
+    def bodies(self, held: Mapping[str, str]) -> Iterator[Body]:
+        """The HTML of all but two letters, of which the links must do."""
+        for place, (letter, row) in enumerate(self._letters.iterrows()):
+            if (campaign := f"{letter:010x}") not in held and place > 1:
+                yield Body(campaign, row["sent_at"].isoformat(), content_of(row["subject"], row["urls"]))
 
     def contacts(self, since: datetime | None) -> Iterator[Contact]:
         """Every list member."""

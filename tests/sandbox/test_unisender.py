@@ -468,4 +468,5 @@ def test_a_campaign_goes_to_the_mailable_alone(account: Account) -> None:
     assert account.result("getCampaignStatus", campaign_id=later["campaign_id"])["status"] == "canceled"
     subjects = [row["subject"] for row in account.result("getMessages", date_from="2026-11-01 00:00")]
     assert subjects == ["Autumn"]
-    assert account.result("getMessage", id=message)["list_id"] == LIST_ID
+    (found,) = account.result("getMessage", id=message)
+    assert found["list_id"] == LIST_ID

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +13,9 @@ from tests.warehouse.conftest import Warehouse
 
 from lettertrail.clock import fixed_clock
 from lettertrail.errors import ConfigurationError, ContractError, TemporaryApiError
-from lettertrail.esps.port import Campaign, CampaignTotals, Contact, Event, Link, MailingList
+from lettertrail.esps.port import Body, Campaign, CampaignTotals, Contact, Event, Link, MailingList
 from lettertrail.warehouse.ledger import check_balance
-from lettertrail.warehouse.load_esp import OVERLAP, STREAMS, load_account, read_since
+from lettertrail.warehouse.load_esp import BODIES_AT_ONCE, OVERLAP, STREAMS, load_account, read_since
 
 SENT = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)
 
@@ -38,6 +38,7 @@ CONTACT = Contact(
     opted_in_at=SENT, changed_at=SENT, tags=("vip", 'a "quoted", one'), payload={"id": "m1"},
     fields={"CITY": "Омск", "ZERO": "a\0b"},
 )  # fmt: skip
+BODY = Body(external_id="c1", version="1", html="<a href='https://shop.example/'>a\0b</a>")
 EVENT = Event(
     external_id="e1", campaign_id="c1", contact_id="l1:m1", email="anna@example.com", event_type="opened",
     bounce_kind=None, occurred_at=SENT, url=None, is_proxy=None, reason=None, payload={"action": "open"},
@@ -54,7 +55,7 @@ class FakeEsp:
         self.account = account
         self.said: dict[str, list[Any]] = {
             "lists": [LIST], "campaigns": [CAMPAIGN], "campaign_totals": [TOTALS], "links": [LINK],
-            "contacts": [CONTACT], "events": [EVENT] if events is None else events,
+            "contacts": [CONTACT], "events": [EVENT] if events is None else events, "bodies": [BODY],
         }  # fmt: skip
         self.asked: list[tuple[datetime | None, datetime | None]] = []
 
@@ -73,6 +74,10 @@ class FakeEsp:
     def links(self, since: datetime | None) -> Iterator[Any]:
         """All links."""
         return iter(self.said["links"])
+
+    def bodies(self, held: Mapping[str, str]) -> Iterator[Any]:
+        """Those that are not held in their version."""
+        return (body for body in self.said["bodies"] if held.get(body.external_id) != body.version)
 
     def contacts(self, since: datetime | None) -> Iterator[Any]:
         """All contacts."""
@@ -97,8 +102,9 @@ def load(esp: FakeEsp, warehouse: Warehouse, **options: Any) -> list[tuple[int, 
 
 def test_reading_again_changes_nothing(warehouse: Warehouse) -> None:
     """The second reading finds all records unchanged."""
-    assert load(FakeEsp(), warehouse) == [(1, 1, 0, 0, 0)] * len(STREAMS)
-    assert load(FakeEsp(), warehouse) == [(1, 0, 0, 1, 0)] * len(STREAMS)
+    assert load(FakeEsp(), warehouse) == [(1, 1, 0, 0, 0)] * (len(STREAMS) + 1)
+    # a body that is held is not even asked for
+    assert load(FakeEsp(), warehouse) == [(1, 0, 0, 1, 0)] * len(STREAMS) + [(0, 0, 0, 0, 0)]
 
 
 def test_all_columns_arrive(warehouse: Warehouse) -> None:
@@ -112,7 +118,10 @@ def test_all_columns_arrive(warehouse: Warehouse) -> None:
         fields = {field.name for field in dataclasses.fields(said)}
         assert fields == set(stream.columns)
     assert warehouse.rows("select fields from raw_esp.contacts") == [({"CITY": "Омск", "ZERO": "ab"},)]
-    assert warehouse.rows("select payload from raw_esp.campaigns") == [({"id": "c1", "zero": "ab"},)]
+    content = {"version": "1", "html": "<a href='https://shop.example/'>ab</a>"}
+    assert warehouse.rows("select payload from raw_esp.campaigns") == [
+        ({"id": "c1", "zero": "ab", "content": content},)
+    ]
     assert warehouse.rows("select esp, account from raw_esp.events") == [("mailchimp", "mailchimp")]
 
 
@@ -233,10 +242,46 @@ def test_the_words_of_the_port_are_taken(warehouse: Warehouse, column: str, word
     assert warehouse.rows(f"select {column} from raw_esp.events") == [(word,)]
 
 
+def bodies(warehouse: Warehouse) -> list[Any]:
+    """Versions and HTML by campaign."""
+    return warehouse.rows(
+        "select external_id, payload #>> '{content,version}', payload #>> '{content,html}'"
+        " from raw_esp.campaigns order by 1"
+    )
+
+
+def test_a_body_outlives_changes_of_its_campaign(warehouse: Warehouse) -> None:
+    """What is read apart stays when the campaign's own row comes anew, and makes way for another version."""
+    esp = FakeEsp()
+    esp.said["bodies"] = [dataclasses.replace(BODY, html="one")]
+    load(esp, warehouse)
+    esp.said["campaigns"] = [dataclasses.replace(CAMPAIGN, emails_sent=9, payload={"id": "c1", "opens": 5})]
+    esp.said["bodies"] = []
+    assert load(esp, warehouse)[1] == (1, 0, 1, 0, 0)
+    assert bodies(warehouse) == [("c1", "1", "one")]
+    assert warehouse.rows("select payload ->> 'opens' from raw_esp.campaigns") == [("5",)]
+    esp.said["bodies"] = [dataclasses.replace(BODY, version="2", html="two")]
+    assert load(esp, warehouse)[-1] == (1, 0, 1, 0, 0)
+    assert bodies(warehouse) == [("c1", "2", "two")]
+    # the campaign's own content has not changed by that
+    assert load(esp, warehouse)[1] == (1, 0, 0, 1, 0)
+
+
+def test_bodies_come_a_hundred_at_a_time(warehouse: Warehouse) -> None:
+    """Years of letters are a call each; a reading of everything takes them all, and asks again for those it has."""
+    esp = FakeEsp()
+    count = 2 * BODIES_AT_ONCE + 1
+    esp.said["campaigns"] = [dataclasses.replace(CAMPAIGN, external_id=f"c{number}") for number in range(count)]
+    esp.said["bodies"] = [dataclasses.replace(BODY, external_id=f"c{number}") for number in range(count)]
+    assert load(esp, warehouse)[-1] == (BODIES_AT_ONCE, BODIES_AT_ONCE, 0, 0, 0)
+    assert load(esp, warehouse, is_whole=True)[-1] == (count, count - BODIES_AT_ONCE, 0, BODIES_AT_ONCE, 0)
+    assert load(esp, warehouse)[-1] == (0, 0, 0, 0, 0)
+
+
 def test_accounts_do_not_mix(warehouse: Warehouse) -> None:
     """Two accounts of one service may use the same ids."""
     load(FakeEsp(), warehouse)
-    assert load(FakeEsp(account="mailchimp__b2b"), warehouse) == [(1, 1, 0, 0, 0)] * len(STREAMS)
+    assert load(FakeEsp(account="mailchimp__b2b"), warehouse) == [(1, 1, 0, 0, 0)] * (len(STREAMS) + 1)
     assert warehouse.rows("select count(*) from raw_esp.events") == [(2,)]
 
 

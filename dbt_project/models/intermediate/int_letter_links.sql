@@ -68,6 +68,17 @@ links_of_services as (
 
 ),
 
+-- the service counts the clicks of those it lists
+listed_links as (
+
+    select distinct
+        letter_id,
+        trim(url) as link_url
+
+    from service_links
+
+),
+
 all_links as (
 
     select
@@ -105,7 +116,15 @@ distinct_links as (
 with_kinds as (
 
     select
-        distinct_links.*,
+        distinct_links.letter_id,
+        distinct_links.link_url,
+        distinct_links.known_from,
+        distinct_links.first_position,
+        distinct_links.occurrence_count,
+        case
+            when distinct_links.is_tracked is null and listed_links.link_url is not null then true
+            else distinct_links.is_tracked
+        end as is_tracked,
         case
             when {{ matches_pattern('distinct_links.link_url', 'letter_sources.unsubscribe_pattern') }} then 'unsubscribe'
             when {{ matches_pattern('distinct_links.link_url', "'^(https?:)?//|^/'") }} then 'web'
@@ -128,6 +147,9 @@ with_kinds as (
         on distinct_links.letter_id = letters.letter_id
     left join letter_sources
         on letters.source = letter_sources.source
+    left join listed_links
+        on distinct_links.letter_id = listed_links.letter_id
+            and distinct_links.link_url = listed_links.link_url
 
 ),
 

@@ -80,7 +80,10 @@ facts as (
         1.0 * coalesce(finding_counts.{{ penalty }}_links, 0) / nullif(link_counts.link_count, 0) as {{ penalty }}_share,
         {%- endfor %}
         -- without the HTML nobody knows: what the service lists are the links it counts
-        case when bodies.body is not null then coalesce(link_counts.has_unsubscribe_link, 0) = 1 end as has_unsubscribe_link,
+        case
+            when letters.source in ('{{ var("adds_unsubscribe_link") | join("', '") }}') then true
+            when bodies.body is not null then coalesce(link_counts.has_unsubscribe_link, 0) = 1
+        end as has_unsubscribe_link,
         letter_sources.adds_list_unsubscribe as has_list_unsubscribe,
         {{ dbt.hash("coalesce(bodies.body, '') || ' ' || "
             ~ "coalesce(letters.utm_source, '') || ' ' || coalesce(letters.utm_medium, '') || ' ' || "

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from lettertrail.errors import ContractError
 from lettertrail.esps._times import utc
 from lettertrail.esps.port import (
+    Body,
     Campaign,
     Contact,
     ContactStatus,
@@ -203,6 +204,17 @@ def letter(row: Row) -> Campaign:
         updated_at=None,
         payload=row,
     )
+
+
+def letter_version(row: Row) -> str:
+    """What can be seen of a message's version: it has no time of change, so an edit of its text alone goes unseen."""
+    return event_id(row.get("name"), row.get("from"), row.get("subject"), *sorted(row.get("tags") or ()))
+
+
+def body_of(listed: Row, detail: Any) -> Body:
+    """A row of `/v1/messages/email/{id}`."""
+    html = detail.get("htmlText") if isinstance(detail, Mapping) else None
+    return Body(letter(listed).external_id, letter_version(listed), html or None)
 
 
 def activity_events(row: Row, zone: ZoneInfo, *, source: EventSource) -> Iterator[Event]:

@@ -15,6 +15,7 @@ from typing import get_args
 from lettertrail.errors import ContractError
 from lettertrail.esps._rows import Row, needed, numbered
 from lettertrail.esps.port import (
+    Body,
     BounceKind,
     Campaign,
     CampaignTotals,
@@ -127,6 +128,16 @@ def campaign(row: Row) -> Campaign:
         url=row.get("long_archive_url") or row.get("archive_url") or None,
         updated_at=None,  # Mailchimp keeps none
         payload=row,
+    )
+
+
+def body_of(letter: Row, answer: Row) -> Body:
+    """The answer of `/campaigns/{id}/content`. A letter sent in several versions has them apart, each with its HTML."""
+    first: Row = next(iter(answer.get("variate_contents") or ()), {})
+    return Body(
+        external_id=need(letter, "id"),
+        version=need(letter, "send_time"),
+        html=answer.get("html") or first.get("html") or None,
     )
 
 

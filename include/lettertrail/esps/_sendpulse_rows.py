@@ -18,6 +18,7 @@ from lettertrail.errors import ContractError
 from lettertrail.esps._rows import Row, numbered
 from lettertrail.esps._times import utc
 from lettertrail.esps.port import (
+    Body,
     BounceKind,
     Campaign,
     CampaignTotals,
@@ -177,6 +178,13 @@ def campaign(row: Row, zone: ZoneInfo) -> Campaign:
         updated_at=None,
         payload=row,
     )
+
+
+def body_of(listed: Row, detail: Any) -> Body:
+    """The text on the page of a campaign, which cannot be changed once it is sent."""
+    message = detail.get("message") if isinstance(detail, Mapping) else None
+    html = message.get("body") if isinstance(message, Mapping) else None
+    return Body(text_of(listed, "id"), version=str(listed.get("send_date")), html=html or None)
 
 
 def totals(listed: Row, detail: Row) -> CampaignTotals:

@@ -12,11 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from lettertrail.errors import ContractError
 from lettertrail.esps._rows import Row, needed, numbered
 from lettertrail.esps._webhooks import objects, part
 from lettertrail.esps.port import (
+    Body,
     BounceKind,
     Campaign,
     CampaignTotals,
@@ -99,6 +101,18 @@ def campaign(row: Row) -> Campaign:
         updated_at=None,
         payload=row,
     )
+
+
+def body_version(row: Row) -> str:
+    """A campaign is one sending of one message."""
+    return f"{need(row, 'message_id')} {row.get('start_time')}"
+
+
+def body_of(letter: Row, answer: Any) -> Body:
+    """The answer of `getMessage`: the message, or a list with it. Only an e-mail has HTML."""
+    message = next(iter(answer), {}) if isinstance(answer, list) else answer
+    is_mail = isinstance(message, Mapping) and message.get("service_type") in (None, "email")
+    return Body(str(need(letter, "id")), body_version(letter), (message.get("body") or None) if is_mail else None)
 
 
 def sent_at(row: Row) -> datetime | None:

@@ -26,6 +26,7 @@ READING: Mapping[str, str] = {
     "campaigns": "campaigns",
     "totals": "totals of a campaign",
     "links": "links of a campaign",
+    "bodies": "the HTML of a letter",
     "events": "events of recipients",
     "start_exports": "by exports that are asked for and waited for",
 }
@@ -45,6 +46,7 @@ MISSING: Mapping[str, str] = {
     "lists": "Lists cannot be read.",
     "totals": "The service gives no totals of a campaign; they are counted from events in the warehouse.",
     "links": "The service gives no links of a campaign; they are seen from clicks alone.",
+    "bodies": "The service gives no HTML of letters: their links are audited as far as the service lists them.",
     "unsubscribe": "An opt-out by us and the person's own are booked alike.",
     "upsert": "Custom fields cannot be written by themselves.",
     "set_preferences": "There are no preference categories to write; use a list, tag or field.",

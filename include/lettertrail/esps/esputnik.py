@@ -8,7 +8,8 @@ Reading: one base of contacts without a filter for changes, read in full; groups
          status is there only as far as the service shows `emailStatus`. Letters are messages, which have no time and no
          totals: both follow from activity. Activity has to be switched on by support, has no row for sending (derived
          and marked as such), and is read by windows: a full page is halved, and the `offset` of the last row leads on.
-         Times are naive, in the account's zone.
+         Times are naive, in the account's zone. A message's HTML is on its own page, which is asked for once and again
+         when name, sender, subject or tags change; an edit of the HTML alone is seen by a reading of everything only.
 Writing: contacts go in by sessions that take a while, each row with its own result. A field that a session names and a
          contact lacks would be cleared, so contacts with different fields go in different sessions. Nothing on the
          provider's side guards the unsubscribe list: this module only ever adds to it. There is no list of it to read.
@@ -47,6 +48,7 @@ from lettertrail.esps._esputnik_rows import (
     Row,
     activity_events,
     base,
+    body_of,
     category_names,
     contact,
     contact_row,
@@ -55,6 +57,7 @@ from lettertrail.esps._esputnik_rows import (
     field_names,
     group,
     letter,
+    letter_version,
     person,
     same,
     sent_rows,
@@ -65,6 +68,7 @@ from lettertrail.esps._times import local, zone_of
 from lettertrail.esps._webhooks import rows_of
 from lettertrail.esps.port import (
     AccountConnection,
+    Body,
     Campaign,
     CheckStep,
     ConnectionField,
@@ -199,6 +203,17 @@ class Esputnik(Esp):
     def campaigns(self, since: datetime | None) -> Iterator[Campaign]:
         """All e-mail messages, whatever `since`: nothing says when one changed."""
         return map(letter, self._rows("/v1/messages/email"))
+
+    def bodies(self, held: Mapping[str, str]) -> Iterator[Body]:
+        """The HTML of all messages, also those that never went out: nothing tells them apart."""
+        for row in reversed(list(self._rows("/v1/messages/email"))):
+            if held.get(letter(row).external_id) == letter_version(row):
+                continue
+            try:
+                detail = self.api.get(f"/v1/messages/email/{row['id']}")
+            except NotFound:  # deleted while we read
+                continue
+            yield body_of(row, detail)
 
     def contacts(self, since: datetime | None) -> Iterator[Contact]:
         """Everybody with an address, whatever `since`: nothing says when a contact changed."""

@@ -8,6 +8,7 @@ Reading: a member's id is the MD5 of the lower-cased address, so it changes with
          `open-details` (the only place that marks proxy opens), clicks and bounces from `email-activity`. The
          reports without `since` are read in full: `unsubscribed` and `abuse-reports` on every run, `sent-to` for a
          week, after which nothing in it changes. `sent-to` has no times: a send is dated with the letter.
+         The HTML of a sent letter does not change any more: `/campaigns/{id}/content` is asked once for each.
 Writing: a bulk answer is 200 also when rows failed. `update_existing` with status `subscribed` would undo an opt-out
          that came through the API, so this module never sends the two together.
          Attributes go into merge fields, found by tag or label in any case; preferences into interest groups.
@@ -50,6 +51,7 @@ from lettertrail.esps._mailchimp_rows import (
     REFUSALS,
     UNSENT,
     active,
+    body_of,
     campaign,
     complained,
     contact,
@@ -69,6 +71,7 @@ from lettertrail.esps._mailchimp_rows import (
 from lettertrail.esps._rows import Row
 from lettertrail.esps.port import (
     AccountConnection,
+    Body,
     Call,
     Campaign,
     CampaignTotals,
@@ -244,6 +247,17 @@ class Mailchimp(Esp):
             )
             yield from (link(row, letter["id"]) for row in rows)
 
+    def bodies(self, held: Mapping[str, str]) -> Iterator[Body]:
+        """The HTML of sent letters; of a test of several versions the first."""
+        for letter in self._sent_letters(None, sort_dir="DESC"):
+            if held.get(letter["id"]) == letter["send_time"]:
+                continue
+            try:
+                answer = self.api.get(f"/campaigns/{letter['id']}/content", params={"exclude_fields": "_links"})
+            except NotFound:  # deleted while we read
+                continue
+            yield body_of(letter, answer)
+
     def contacts(self, since: datetime | None) -> Iterator[Contact]:
         """Members changed since `since` less an hour, per audience."""
         filters = {"sort_field": "last_changed", "sort_dir": "ASC", "exclude_fields": "members._links"}
@@ -272,8 +286,8 @@ class Mailchimp(Esp):
     def _recent(self, since: datetime | None) -> dict[str, str]:
         return {} if since is None else {"since_send_time": spelled(since - self._activity_window())}
 
-    def _sent_letters(self, since: datetime | None) -> Iterator[Row]:
-        params = {"sort_field": "send_time", "sort_dir": "ASC", **self._recent(since)}
+    def _sent_letters(self, since: datetime | None, *, sort_dir: str = "ASC") -> Iterator[Row]:
+        params = {"sort_field": "send_time", "sort_dir": sort_dir, **self._recent(since)}
         rows = self._campaign_rows(params)
         return (row for row in rows if row.get("status") not in UNSENT and row.get("send_time"))
 

@@ -1,9 +1,10 @@
 """What every ESP adapter offers, in both directions, and the records that cross the line.
 
 Reading yields `MailingList`, `Campaign`, `CampaignTotals`, `Link`, `Contact` and `Event`: the columns of `raw_esp`
-plus `payload`, the untouched JSON. An adapter translates words and unrolls arrays; it does not interpret. A word it
-does not know becomes `unknown` and stays readable in the payload. Iterators, because an answer may come by pages, by
-an export job that is asked for, waited for and downloaded, or as last-state rows; the caller cannot tell and need not.
+plus `payload`, the untouched JSON; and `Body`, the HTML of a letter, which takes most services a call of its own. An
+adapter translates words and unrolls arrays; it does not interpret. A word it does not know becomes `unknown` and stays
+readable in the payload. Iterators, because an answer may come by pages, by an export job that is asked for, waited for
+and downloaded, or as last-state rows; the caller cannot tell and need not.
 
 Writing returns exactly one `Outcome` for every `Record` given. An adapter whose service answers with one flag for many
 rows reads back before it reports. No method can subscribe someone again, and only `send` sends mail.
@@ -30,6 +31,7 @@ from lettertrail.throttle import Throttle, shared_throttle
 __all__ = [
     "UNSUPPORTED",
     "AccountConnection",
+    "Body",
     "Call",
     "Campaign",
     "CampaignTotals",
@@ -179,6 +181,18 @@ class Campaign:
     url: str | None
     updated_at: datetime | None
     payload: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The HTML of a campaign's letter as it was written: merge tags not filled in, links not rewritten."""
+
+    external_id: str
+    """The campaign's id."""
+    version: str
+    """As long as it is the same, the letter need not be asked for again."""
+    html: str | None = field(repr=False)
+    """None: the letter has no HTML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +459,14 @@ class Esp(ABC):
 
     def links(self, since: datetime | None) -> Iterator[Link]:
         """Links of the letters that may have changed since `since`."""
+        return iter(())
+
+    def bodies(self, held: Mapping[str, str]) -> Iterator[Body]:
+        """The HTML of letters that went out, newest first: a call each, made when the caller asks for the next one.
+
+        Args:
+            held: campaign id → version of the bodies that need not come.
+        """
         return iter(())
 
     @abstractmethod

@@ -7,7 +7,8 @@ Limits:  10 requests a second and, by plan, 1000 to 3000 a minute; 429 or an err
 Reading: contacts have neither times nor a filter for changes, so every book is read in full. What happened to a
          campaign's recipients comes by webhook only; totals come by final state. Transactional letters are listed by
          period with their opens and clicks, so those of the last `activity_days` are read again; the SMTP answer is
-         their last state and has no time of its own. Times are naive, in the account's zone.
+         their last state and has no time of its own. Times are naive, in the account's zone. A campaign's HTML is on
+         its own page, asked for once after it was sent.
 Writing: answers are one flag for all rows, so every write is read back, in bulk too. A book that somebody was never
          in knows nothing of his opt-out in another: this module never puts anyone into a book who left another one,
          and writes variables of those who left by the call that cannot add. Tags cannot be read back and pinning
@@ -49,6 +50,7 @@ from lettertrail.esps._sending import unsent
 from lettertrail.esps._sendpulse_rows import (
     UNSENT,
     Place,
+    body_of,
     bounce,
     campaign,
     contact,
@@ -70,6 +72,7 @@ from lettertrail.esps._times import local, zone_of
 from lettertrail.esps._webhooks import rows_of
 from lettertrail.esps.port import (
     AccountConnection,
+    Body,
     Campaign,
     CampaignTotals,
     CheckStep,
@@ -217,6 +220,17 @@ class SendPulse(Esp):
         for row in self._fresh_campaigns(since):
             referrals = self.api.get(f"/campaigns/{row['id']}/referrals")
             yield from (link(str(row["id"]), one) for one in referrals or ())
+
+    def bodies(self, held: Mapping[str, str]) -> Iterator[Body]:
+        """The HTML of sent campaigns, which is on a campaign's own page alone."""
+        for row in reversed(list(self._fresh_campaigns(None))):
+            if held.get(text_of(row, "id")) == str(row.get("send_date")):
+                continue
+            try:
+                detail = self.api.get(f"/campaigns/{row['id']}")
+            except NotFound:  # deleted while we read
+                continue
+            yield body_of(row, detail)
 
     def contacts(self, since: datetime | None) -> Iterator[Contact]:
         """Everybody in every book, whatever `since`: nothing says when a contact changed."""

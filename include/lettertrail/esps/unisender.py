@@ -6,6 +6,7 @@ Limits:  1200 calls a minute for a key, and fewer for an address (300 in one pla
 Reading: every answer is 200; the body says whether it is an error. Contacts come by exports alone, one for each status,
          always in full: there is no filter by time. Recipients have a last state and no history, so events are derived
          (see `_unisender_rows`); clicks have rows of their own. Totals do not split bounces: those are counted.
+         A letter's HTML is that of the message it sent (`getMessage`), asked for once.
 Writing: imports name the rows they refuse. A status is written only to unsubscribe, and nothing here can undo that.
          An audience is a tag: unlike a list it says nothing about who may be mailed, and an export reads it back. A tag
          is taken off by writing the others anew, so a tag given in that very moment is lost.
@@ -49,6 +50,8 @@ from lettertrail.esps._unisender_rows import (
     REFUSED,
     STATUSES,
     UNSENT,
+    body_of,
+    body_version,
     campaign,
     clicked,
     contacts,
@@ -66,6 +69,7 @@ from lettertrail.esps._unisender_rows import (
 from lettertrail.esps._webhooks import rows_of, unpacked
 from lettertrail.esps.port import (
     AccountConnection,
+    Body,
     Call,
     Campaign,
     CampaignTotals,
@@ -265,6 +269,17 @@ class Unisender(Esp):
         """Clicked links of the same letters."""
         for letter in self._sent_letters(since):
             yield from links(str(letter["id"]), self._clicks(letter))
+
+    def bodies(self, held: Mapping[str, str]) -> Iterator[Body]:
+        """The HTML of the messages that sent campaigns were made of."""
+        for letter in reversed(list(self._sent_letters(None))):
+            if held.get(str(letter["id"])) == body_version(letter):
+                continue
+            try:
+                message = self._ask("getMessage", [("id", str(letter["message_id"]))])
+            except NotFound:  # deleted since
+                continue
+            yield body_of(letter, message)
 
     def contacts(self, since: datetime | None) -> Iterator[Contact]:
         """Everybody, whatever `since`: an export knows no time of change."""

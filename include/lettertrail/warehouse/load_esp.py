@@ -1,5 +1,8 @@
 """Merges what an ESP account reports into `raw_esp`: lists, campaigns, their totals and links, contacts and events.
 
+The HTML of letters takes most services a call each. It is kept in the payload of its campaign, under `content`, and
+asked for again only when the adapter says that it may have changed.
+
 Each is a load of its own. Rows are keyed by (esp, account, external_id) and compared by a hash of their content,
 payload included. Reading the same thing again changes nothing, so overlaps are free, and adapters may overlap as much
 as their service needs.
@@ -30,6 +33,8 @@ from lettertrail.warehouse.session import Session
 
 log = logging.getLogger(__name__)
 
+BODIES_AT_ONCE = 100
+"""Letters whose HTML one reading asks for, newest first; the others wait for the next. Reading all has no limit."""
 OVERLAP = timedelta(hours=1)
 """Asked for again below the last reading: an ESP's clock and ours differ, and its reports lag."""
 _BATCH = 5_000
@@ -46,6 +51,7 @@ class EspReader(Protocol):
     def campaigns(self, since: datetime | None) -> Iterable[Any]: ...
     def totals(self, since: datetime | None) -> Iterable[Any]: ...
     def links(self, since: datetime | None) -> Iterable[Any]: ...
+    def bodies(self, held: Mapping[str, str]) -> Iterable[Any]: ...
     def contacts(self, since: datetime | None) -> Iterable[Any]: ...
     def events(self, since: datetime | None, until: datetime | None = None) -> Iterable[Any]: ...
 
@@ -85,6 +91,8 @@ class Stream:
     columns: Mapping[str, str]
     has_until: bool = False
     """Its reader can stop at the end of a window; the others read up to now."""
+    kept: str | None = None
+    """A part of the payload that is read apart: a row that comes without it leaves it as it is."""
 
 
 STREAMS = (
@@ -102,6 +110,7 @@ STREAMS = (
             "sent_at": "timestamptz", "emails_sent": "bigint", "utm_campaign": "text", "url": "text",
             "updated_at": "timestamptz", "payload": "jsonb",
         },
+        kept="content",
     ),
     Stream(
         "campaign_totals",
@@ -150,7 +159,7 @@ def load_account(
     until: datetime | None = None,
     is_whole: bool = False,
 ) -> list[LoadResult]:
-    """Reads an account and merges what it says; one result per stream, in the order of `STREAMS`.
+    """Reads an account and merges what it says; one result per stream, in the order of `STREAMS`, then the bodies'.
 
     Args:
         since: read from here instead of from the last reading (less an overlap). The first reading reads everything.
@@ -175,7 +184,55 @@ def load_account(
                 result.seconds,
             )  # fmt: skip
             results.append(result)
+        results.append(_load_bodies(connection, esp, run_id=run_id, clock=clock, window=window))
     return results
+
+
+def _load_bodies(connection: Connection, esp: EspReader, *, run_id: str, clock: Clock, window: Window) -> LoadResult:
+    """Puts the HTML of letters to their campaigns."""
+    began, started_at = time.monotonic(), clock()
+    target = f"raw_esp.bodies:{esp.account}"
+    held = {} if window.is_whole else _held_bodies(connection, esp)
+    bodies = list(islice(esp.bodies(held), None if window.is_whole else BODIES_AT_ONCE))
+    known = _held_bodies(connection, esp) if window.is_whole else held
+    with connection.transaction():
+        load = Load(
+            load_id=next_load_id(Session(connection)),
+            run_id=run_id,
+            target=target,
+            strategy="poll" if window == Window() else "window",
+            started_at=started_at,
+        )
+        kept = {body.external_id for body in bodies if _keep_body(connection, esp, body, load, at=clock())}
+        updated = len(kept & known.keys())
+        counts = Counts(len(bodies), len(kept) - updated, updated, len(bodies) - len(kept), 0)
+        record(Session(connection), load, counts, finished_at=clock())
+    result = LoadResult.of(target, counts, seconds=time.monotonic() - began, notices=())
+    log.info("%s: %s read in %.1f s", result.table, result.read, result.seconds)
+    return result
+
+
+def _held_bodies(connection: Connection, esp: EspReader) -> dict[str, str]:
+    """Campaign id → version of the body that is held."""
+    rows = connection.execute(
+        "select external_id, payload #>> '{content,version}' from raw_esp.campaigns"
+        " where esp = %s and account = %s and payload #>> '{content,version}' is not null",
+        [esp.name, esp.account],
+    )
+    return {str(campaign): str(version) for campaign, version in rows.fetchall()}
+
+
+def _keep_body(connection: Connection, esp: EspReader, body: Any, load: Load, *, at: datetime) -> bool:
+    """Whether there is a campaign to keep it with, and it is not what is held already."""
+    content = json.dumps(_without_zero_bytes({"version": body.version, "html": body.html}), ensure_ascii=False)
+    return bool(
+        connection.execute(
+            "update raw_esp.campaigns set payload = payload || jsonb_build_object('content', %s::jsonb),"
+            " _loaded_at = %s, _load_id = %s where esp = %s and account = %s and external_id = %s"
+            " and payload -> 'content' is distinct from %s::jsonb",
+            [content, at, load.load_id, esp.name, esp.account, body.external_id, content],
+        ).rowcount
+    )
 
 
 def read_since(warehouse_dsn: str, esp: str, account: str) -> datetime | None:
@@ -325,7 +382,7 @@ def _merge(
         "table": sql.Identifier("raw_esp", stream.table),
         "columns": sql.SQL(", ").join(columns),
         "landed": sql.SQL(", ").join(sql.SQL("landed.{}").format(column) for column in columns),
-        "settings": sql.SQL(", ").join(sql.SQL("{0} = landed.{0}").format(column) for column in columns),
+        "settings": sql.SQL(", ").join(_setting(stream, name) for name in stream.columns),
         "esp": sql.Literal(esp.name),
         "account": sql.Literal(esp.account),
         "at": sql.Literal(at),
@@ -371,6 +428,15 @@ def _merge(
     )
     # A record that was read again in the same reading left no trace of its own: it counts as unchanged.
     return Counts(read, inserted, updated, unchanged + repeated, quarantined)
+
+
+def _setting(stream: Stream, name: str) -> sql.Composed:
+    if name == "payload" and stream.kept:
+        return sql.SQL(
+            "payload = landed.payload || case when held.payload ? {kept} and not landed.payload ? {kept}"
+            " then jsonb_build_object({kept}, held.payload -> {kept}) else '{{}}' end"
+        ).format(kept=sql.Literal(stream.kept))
+    return sql.SQL("{0} = landed.{0}").format(sql.Identifier(name))
 
 
 def _run(connection: Connection, statement: str, names: dict[str, sql.Composable]) -> int:

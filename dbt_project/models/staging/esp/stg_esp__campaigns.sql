@@ -19,13 +19,8 @@ renamed as (
         nullif(subject, '') as subject,
         status,
         nullif(utm_campaign, '') as utm_campaign,
-        -- the HTML, where the service hands it out: SendPulse, eSputnik, Mailchimp
-        {%- set places = [['message', 'body'], ['htmlText'], ['content', 'html']] %}
-        coalesce(
-            {%- for place in places %}
-            nullif({{ json_text('payload', place) }}, ''){{ ',' if not loop.last }}
-            {%- endfor %}
-        ) as body,
+        -- the HTML, which is read apart from the rest of the campaign
+        nullif({{ json_text('payload', ['content', 'html']) }}, '') as body,
 
         -- numbers; null is what the service does not say, which is not zero
         emails_sent as sent_count,

@@ -67,6 +67,17 @@ def get_campaign(store: MailchimpStore, call: Call) -> Answer:
     return Answer(body=campaign_json(store, row))
 
 
+@router.on("GET", "/campaigns/{campaign_id}/content")
+def get_content(store: MailchimpStore, call: Call) -> Answer:
+    """The texts of one campaign, with merge tags and links as they were written."""
+    row = store.row("select * from campaigns where id = ?", call.names["campaign_id"])
+    if row is None:
+        raise not_found()
+    content = store.row("select html from contents where campaign_id = ?", row["id"])
+    html = content["html"] if content else ""
+    return Answer(body={"plain_text": row["subject_line"], "html": html, "archive_html": html})
+
+
 def campaign_json(store: MailchimpStore, row: sqlite3.Row) -> Json:
     """A campaign as the list and the single call show it."""
     audience = store.row("select name from lists where id = ?", row["list_id"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import sqlite3
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +57,15 @@ def topics_of(person: int) -> dict[str, bool]:
 def campaign_id(letter: int) -> str:
     """The id under which a letter of the world is known here."""
     return f"{letter:010x}"
+
+
+def content_of(subject: str, urls: Iterable[str]) -> str:
+    """A letter's HTML: its links, and Mailchimp's own tag for the way out."""
+    links = "".join(f'<p><a href="{html.escape(url)}">{place}</a></p>' for place, url in enumerate(urls, start=1))
+    return (
+        f"<html><body><h1>{html.escape(subject)}</h1><p>*|FNAME|*</p>{links}"
+        '<p><a href="*|UNSUB|*">Unsubscribe</a></p></body></html>'
+    )
 
 
 def is_seeded(store: MailchimpStore, mark: WorldMark) -> bool:
@@ -176,6 +187,10 @@ def _campaigns(db: sqlite3.Connection, letters: pd.DataFrame) -> None:
                 utc_text(sent),
                 f"https://sandbox.example/archive/{campaign_id(letter['letter'])}",
             ),
+        )
+        db.execute(
+            "insert into contents (campaign_id, html) values (?, ?)",
+            (campaign_id(letter["letter"]), content_of(letter["subject"], letter["urls"])),
         )
 
 

@@ -76,6 +76,7 @@ create table if not exists campaigns (
     title text not null, subject_line text not null, google_analytics text not null, create_time text not null,
     send_time text not null, archive_url text not null
 );
+create table if not exists contents (campaign_id text primary key, html text not null);
 create table if not exists sends (
     send integer primary key, campaign_id text not null, list_id text not null, email_id text not null,
     email_address text not null, status text not null, sent_at text not null

@@ -32,9 +32,9 @@ def get_messages(store: UnisenderStore, call: Call) -> list[Json]:
 
 
 @methods.on("getMessage")
-def get_message(store: UnisenderStore, call: Call) -> Json:
-    """One message."""
-    return _shown(_require(store, call.whole("id")))
+def get_message(store: UnisenderStore, call: Call) -> list[Json]:
+    """One message, in an array."""
+    return [_shown(_require(store, call.whole("id")))]
 
 
 def _require(store: UnisenderStore, number: int) -> sqlite3.Row:

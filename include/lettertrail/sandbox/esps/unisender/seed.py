@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -127,12 +128,12 @@ def _contacts(db: sqlite3.Connection, people: pd.DataFrame) -> None:
             )
 
 
-def _campaign(db: sqlite3.Connection, letter: int, subject: str, sent: Any) -> None:
+def _campaign(db: sqlite3.Connection, letter: int, subject: str, sent: Any, urls: Iterable[str]) -> None:
     created = utc_text(sent - timedelta(hours=20))
     db.execute(
         "insert into messages (id, list_id, subject, sender_name, sender_email, body, created) "
-        "values (?, ?, ?, 'Sandbox Ltd', 'news@sandbox.example', '', ?)",
-        (message_id(letter), LIST_ID, subject, created),
+        "values (?, ?, ?, 'Sandbox Ltd', 'news@sandbox.example', ?, ?)",
+        (message_id(letter), LIST_ID, subject, _body(subject, urls), created),
     )
     db.execute(
         "insert into campaigns (id, list_id, message_id, status, subject, sender_name, sender_email, creation_time, "
@@ -142,10 +143,15 @@ def _campaign(db: sqlite3.Connection, letter: int, subject: str, sent: Any) -> N
     )
 
 
+def _body(subject: str, urls: Iterable[str]) -> str:
+    links = "".join(f'<p><a href="{html.escape(url)}">{html.escape(url)}</a></p>' for url in urls)
+    return f'<h1>{html.escape(subject)}</h1>{links}<p><a href="{{{{UnsubscribeUrl}}}}">Unsubscribe</a></p>'
+
+
 def _old_letter(db: sqlite3.Connection, people: pd.DataFrame, world: World) -> None:
     """Sent before every letter of the world and read by a third: nothing that could earn credit."""
     sent = long_ago(world)
-    _campaign(db, OLD_LETTER, "We are moving", sent)
+    _campaign(db, OLD_LETTER, "We are moving", sent, ["https://shop.example/moving"])
     for person in records(people[people["created_at"] < sent]):
         _happened(db, OLD_LETTER, person["email"], "ok_delivered", sent)
         if person["person"] // SHARE % 3 == 0:
@@ -154,7 +160,7 @@ def _old_letter(db: sqlite3.Connection, people: pd.DataFrame, world: World) -> N
 
 def _letters(db: sqlite3.Connection, world: World, letters: Collection[int]) -> None:
     for letter in records(world.letters[world.letters["letter"].isin(letters)]):
-        _campaign(db, letter["letter"], letter["subject"], letter["sent_at"])
+        _campaign(db, letter["letter"], letter["subject"], letter["sent_at"], letter["urls"])
     sends = world.sends[world.sends["letter"].isin(letters)]
     for send in records(sends):
         at = send["bounced_at"] if is_given(send["bounced_at"]) else send["sent_at"]
