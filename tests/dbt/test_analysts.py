@@ -7,17 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from tests.dbt.conftest import Built
+from tests.dbt.conftest import Built, copy_of_the_built
 from tests.dbt.dbt_runs import copy_project, dbt, dbt_environment
 
 from lettertrail.report.collect import RELATIONS
 from lettertrail.settings import PROJECT_ROOT
+from lettertrail.warehouse.embedded import EmbeddedPostgres
 
 PAGE = PROJECT_ROOT / "docs" / "marts.md"
 ADDRESS = r"[[:alnum:]._%+-]+@[[:alnum:]-]+(\.[[:alnum:]-]+)+"
@@ -192,7 +194,27 @@ METRICS = {
     ),
     "list_joined": "select sum(joined) from marts.mart_list_growth",
     "suppressed_addresses": "select count(distinct email) from marts.dim_suppression where scope = 'everything'",
+    "revenue_markov": (
+        "select sum(amount) from marts.fct_attribution_data_driven"
+        " where conversion_type = 'deal_won' and model = 'markov_2' and unit is not null"
+    ),
+    "revenue_shapley": (
+        "select sum(amount) from marts.fct_attribution_data_driven"
+        " where conversion_type = 'deal_won' and model = 'shapley' and unit is not null"
+    ),
+    "letter_cost": "select sum(cost) from marts.mart_letter_roi where model = 'last_touch'",
+    "letter_roi": "select sum(profit) / sum(cost) from marts.mart_letter_roi where model = 'last_touch'",
+    "cohort_revenue": "select sum(revenue) from marts.mart_cohort_revenue",
+    "cohort_sales": "select sum(sale_count) from marts.mart_cohort_revenue",
+    "cohort_revenue_per_person": (
+        "select sum(revenue) / sum(people_count) filter (where month_number = 0) from marts.mart_cohort_revenue"
+    ),
 }
+COSTS = """
+    update marts.mart_letter_roi set cost = 100 + letter.number, profit = revenue - 100 - letter.number
+    from (select letter_id, row_number() over (order by letter_id) as number from marts.dim_letter) as letter
+    where mart_letter_roi.letter_id = letter.letter_id and letter.number % 3 > 0
+"""
 
 
 @pytest.fixture(scope="module")
@@ -219,12 +241,21 @@ def mf_query(built: Built, project: Path, answer: Path, *arguments: str) -> list
         return list(csv.DictReader(file))
 
 
-def test_metrics_answer_what_sql_answers(built: Built, parsed_project: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def costed(built: Built, postgres: EmbeddedPostgres) -> Iterator[Built]:
+    """The built warehouse with costs of two letters in three."""
+    with copy_of_the_built(postgres, "dbt_costed_world") as dsn:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(COSTS)
+        yield Built(dsn, built.layers)
+
+
+def test_metrics_answer_what_sql_answers(costed: Built, parsed_project: Path, tmp_path: Path) -> None:
     """`mf query` over the real project and warehouse, each metric beside a query written by hand."""
-    found = mf_query(built, parsed_project, tmp_path / "answer.csv", "--metrics", ",".join(METRICS))
+    found = mf_query(costed, parsed_project, tmp_path / "answer.csv", "--metrics", ",".join(METRICS))
     assert len(found) == 1
     for name, query in METRICS.items():
-        (wanted,) = built.rows(f"select ({query}) as value")
+        (wanted,) = costed.rows(f"select ({query}) as value")
         assert float(found[0][name]) == pytest.approx(float(wanted["value"]), rel=1e-9), name
 
 
@@ -241,6 +272,35 @@ def test_metrics_can_be_cut(built: Built, parsed_project: Path, tmp_path: Path) 
         (row["metric_time__month"][:10], row["credit__attribution_model"]): Decimal(row["revenue_by_model"])
         for row in found
     } == {(row["month"], row["model"]): row["amount"] for row in wanted}
+
+
+def test_returns_are_of_the_sums(costed: Built, parsed_project: Path, tmp_path: Path) -> None:
+    """By model of credit: a cost is not counted once for each model, and letters without one are in neither sum."""
+    names = ("letter_cost_by_model", "letter_profit_by_model", "letter_roi_by_model")
+    cut = ("--metrics", ",".join(names), "--group-by", "return__attribution_model")
+    found = mf_query(costed, parsed_project, tmp_path / "answer.csv", *cut)
+    wanted = costed.rows(
+        "select model, sum(cost) as cost, sum(profit) as profit, sum(profit) / sum(cost) as roi"
+        " from marts.mart_letter_roi where cost is not null group by model"
+    )
+    assert len({row["roi"] for row in wanted}) > 3
+    assert {row["return__attribution_model"]: [float(row[name]) for name in names] for row in found} == {
+        row["model"]: pytest.approx([float(row["cost"]), float(row["profit"]), float(row["roi"])]) for row in wanted
+    }
+
+
+def test_cohorts_can_be_followed(built: Built, parsed_project: Path, tmp_path: Path) -> None:
+    """By months since the first letter."""
+    cut = ("--metrics", "cohort_revenue,cohort_sales", "--group-by", "cohort__month_number")
+    found = mf_query(built, parsed_project, tmp_path / "answer.csv", *cut)
+    wanted = built.rows(
+        "select month_number, sum(revenue) as revenue, sum(sale_count) as sales"
+        " from marts.mart_cohort_revenue group by 1"
+    )
+    assert len(wanted) > 5
+    assert {
+        float(row["cohort__month_number"]): [float(row["cohort_revenue"]), float(row["cohort_sales"])] for row in found
+    } == {row["month_number"]: pytest.approx([float(row["revenue"]), float(row["sales"])]) for row in wanted}
 
 
 def test_every_metric_is_described(built: Built) -> None:

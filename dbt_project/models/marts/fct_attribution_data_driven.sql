@@ -230,7 +230,8 @@ final as (
         cast(amount as numeric(18, 2)) as amount,
         cast(removal_effect as numeric(13, 12)) as removal_effect,
         cast(shapley_value as numeric(28, 12)) as shapley_value,
-        cast(sampling_error as numeric(28, 12)) as sampling_error
+        cast(sampling_error as numeric(28, 12)) as sampling_error,
+        {{ run_at() }} as as_of
 
     from credits
 

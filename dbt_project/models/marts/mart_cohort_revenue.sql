@@ -17,6 +17,7 @@ cohorts as (
 
     select
         letter_id,
+        min(first_sent_at) as began_at,
         count(*) as people_count
 
     from first_letters
@@ -71,6 +72,7 @@ final as (
     select
         months.letter_id || ':' || cast(months.month_number as integer) as cohort_month_id,
         months.letter_id,
+        cohorts.began_at,
         cast(months.month_number as integer) as month_number,
         cast(cohorts.people_count as bigint) as people_count,
         cast(coalesce(monthly_sales.buyer_count, 0) as bigint) as buyer_count,
