@@ -10,7 +10,7 @@ import pytest
 from tests.report.made_up import create_marts, insert
 
 AT = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
-MODELS = ("last_touch", "first_touch", "linear", "time_decay")
+MODELS = ("last_touch", "first_touch", "linear", "position_based", "time_decay", "w_shape", "last_non_direct")
 
 
 @pytest.fixture
@@ -34,6 +34,12 @@ def small_dsn(marts_dsn: str) -> str:
     )
     insert(marts_dsn, "marts.fct_conversions", _conversions())
     insert(marts_dsn, "marts.fct_attribution_credits", _credits())
+    insert(marts_dsn, "marts.mart_attribution_by_model", _by_model())
+    insert(
+        marts_dsn,
+        "marts.mart_campaign_performance",
+        [{"campaign": "bitrix:1", "source": "bitrix", "campaign_name": "News of shop@x.example"}],
+    )
     stages = {"sent": (100, 50), "delivered": (90, 50), "opened": (30, 12), "deals won": (1, 0)}
     insert(
         marts_dsn,
@@ -165,6 +171,26 @@ def _credits() -> list[dict[str, Any]]:
                 "no_touch_reason": "outside_lookback",
             }
         )
+    return rows
+
+
+def _by_model() -> list[dict[str, Any]]:
+    """Two campaigns that share the deal, and what was sold without any."""
+    parts = {"bitrix:1": Decimal("0.25"), "mailchimp:autumn": Decimal("0.75")}
+    rows = []
+    for conversion_type in ("deal_won", "lead_created", "order_placed"):
+        for unit, part in [*parts.items(), (None, Decimal(1))]:
+            row: dict[str, Any] = {"conversion_type": conversion_type, "unit": unit}
+            for model in MODELS:
+                share = Decimal(unit == "bitrix:1") if unit and model == "last_touch" else part
+                row |= {f"credit_{model}": share, f"amount_{model}": share * 1000}
+            for model in ("markov_1", "markov_2", "shapley"):
+                is_asked = conversion_type != "order_placed"
+                row |= {
+                    f"credit_{model}": part if is_asked else None,
+                    f"amount_{model}": part * 1000 if is_asked else None,
+                }
+            rows.append(row)
     return rows
 
 

@@ -33,7 +33,15 @@ def test_letters_come_by_last_touch_revenue_with_credits_of_every_model(small_ds
     """The best letter by last touch is first, and keeps what the other models say."""
     best, other = collect(small_dsn, at=AT).letters
     assert (best.letter_id, other.letter_id) == ("bitrix:1", "mailchimp:mailchimp:ab")
-    assert best.revenue == {"last_touch": 1000, "first_touch": 0, "linear": 500, "time_decay": 500}
+    assert best.revenue == {
+        "last_touch": 1000,
+        "first_touch": 0,
+        "linear": 500,
+        "position_based": 0,
+        "time_decay": 500,
+        "w_shape": 0,
+        "last_non_direct": 0,
+    }
     assert (best.opened, best.opened_human, best.open_rate) == (45, 30, Decimal("0.5"))
 
 
@@ -56,12 +64,23 @@ def test_months_without_letters_stay_on_the_time_axis(small_dsn: str) -> None:
 def test_models_share_the_same_deals_but_not_the_same_way(small_dsn: str) -> None:
     """Totals agree; letters with credit and the time from touch to deal tell the models apart."""
     models = {totals.model: totals for totals in collect(small_dsn, at=AT).models}
-    assert list(models) == ["last_touch", "first_touch", "linear", "time_decay"]
+    assert list(models) == ["last_touch", "first_touch", "linear", "time_decay", "markov_1", "markov_2", "shapley"]
     assert models["linear"] == ModelTotals(
         model="linear", leads=Decimal(1), deals=Decimal(1), revenue=Decimal(1000), letters=2, days_to_deal=Decimal(6)
     )
     assert (models["last_touch"].letters, models["last_touch"].days_to_deal) == (1, 2)
     assert models["time_decay"].days_to_deal == 4
+    assert models["markov_2"] == ModelTotals(
+        model="markov_2", leads=Decimal(1), deals=Decimal(1), revenue=Decimal(1000), letters=None, days_to_deal=None
+    )
+
+
+def test_campaigns_are_credited_by_all_models(small_dsn: str) -> None:
+    """By last touch first; what was sold without a campaign is none, and a name keeps no address."""
+    first, second = collect(small_dsn, at=AT).campaigns
+    assert (first.unit, first.name, second.name) == ("bitrix:1", "News of [address]", "mailchimp:autumn")
+    assert (first.revenue["last_touch"], first.revenue["shapley"]) == (1000, 250)
+    assert (second.revenue["last_touch"], second.revenue["shapley"]) == (0, 750)
 
 
 def test_conversions_without_a_letter_carry_their_reason(small_dsn: str) -> None:

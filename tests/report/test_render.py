@@ -15,8 +15,9 @@ from tests.report.conftest import AT
 
 from lettertrail.errors import ContractError
 from lettertrail.report import collect, render, write_report
+from lettertrail.report.data import DATA_DRIVEN, MODELS
 from lettertrail.report.format import NBSP, THIN
-from lettertrail.report.render import FUNNEL_STAGES
+from lettertrail.report.render import FUNNEL_STAGES, MODEL_NAMES
 from lettertrail.report.truth import Recovery, TruthComparison, TypeComparison
 from lettertrail.settings import DBT_PROJECT_DIR
 
@@ -121,6 +122,17 @@ def test_no_address_reaches_the_page(page: str) -> None:
     assert "Ask [address]" in page
 
 
+def test_all_models_stand_side_by_side(page: str) -> None:
+    """Seven by a rule and three data-driven ones, which say nothing of single letters."""
+    text = Page(page).text
+    for model in (*MODELS, *DATA_DRIVEN):
+        assert text.count(MODEL_NAMES[model]) >= (3 if model in MODELS else 1), model
+    money = f"1{THIN}000{NBSP}₽"
+    by_rule, by_paths = " ".join([money] + [f"250{NBSP}₽"] * 6), " ".join([f"250{NBSP}₽"] * 3)
+    assert f"News of [address] {by_rule} {by_paths}" in text
+    assert f"Markov, 2nd order 1 1 {money} 66.7{NBSP}% – – mailchimp:autumn (campaign)" in text
+
+
 def test_figures_are_those_of_the_data(page: str) -> None:
     """Tiles, rates and credits say what the small warehouse holds."""
     text = Page(page).text
@@ -155,7 +167,10 @@ def test_each_model_ranks_the_letters_for_itself(page: str) -> None:
         "last_touch": 1,
         "first_touch": 1,
         "linear": 2,
+        "position_based": 1,
         "time_decay": 2,
+        "w_shape": 1,
+        "last_non_direct": 1,
     }
 
 

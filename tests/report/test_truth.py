@@ -70,7 +70,10 @@ def test_the_marts_are_compared_by_the_number_of_the_deal(small_dsn: str, tmp_pa
         "last_touch": 1000,
         "first_touch": 0,
         "linear": 500,
+        "position_based": 0,
         "time_decay": 750,
+        "w_shape": 0,
+        "last_non_direct": 0,
     }
 
 

@@ -19,8 +19,10 @@ from psycopg.rows import DictRow, dict_row
 
 from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.report.data import (
+    DATA_DRIVEN,
     MODELS,
     Audit,
+    Campaign,
     FunnelStage,
     Headline,
     Letter,
@@ -46,6 +48,8 @@ LETTERS = "marts.mart_letter_performance"
 EVENTS = "marts.fct_email_events"
 CONVERSIONS = "marts.fct_conversions"
 CREDITS = "marts.fct_attribution_credits"
+BY_MODEL = "marts.mart_attribution_by_model"
+CAMPAIGNS = "marts.mart_campaign_performance"
 FUNNEL = "marts.mart_funnel"
 LIST_GROWTH = "marts.mart_list_growth"
 SUPPRESSION = "marts.dim_suppression"
@@ -60,6 +64,8 @@ RELATIONS = (
     EVENTS,
     CONVERSIONS,
     CREDITS,
+    BY_MODEL,
+    CAMPAIGNS,
     FUNNEL,
     LIST_GROWTH,
     SUPPRESSION,
@@ -99,10 +105,11 @@ def collect(warehouse_dsn: str, *, at: datetime) -> ReportData:
             missing=reader.missing,
             headline=_headline(reader),
             letters=_letters(reader),
+            campaigns=_campaigns(reader),
             funnel=_funnel(reader),
             opens=_opens(reader),
             list_growth=_list_growth(reader),
-            models=_models(reader),
+            models=_models(reader) + _data_driven(reader),
             uncredited=_uncredited(reader),
             suppression=_suppression(reader),
             sync_runs=_sync_runs(reader),
@@ -348,6 +355,60 @@ def _models(reader: _Reader) -> tuple[ModelTotals, ...]:
     )
     found = {row["model"]: ModelTotals(**row) for row in rows}
     return tuple(found[model] for model in MODELS if model in found)
+
+
+def _data_driven(reader: _Reader) -> tuple[ModelTotals, ...]:
+    sums = [
+        sql.SQL("sum({column}) filter (where conversion_type = {type}) as {name}").format(
+            column=sql.Identifier(f"{measure}_{model}"),
+            type=sql.Literal(conversion_type),
+            name=sql.Identifier(f"{name}_{model}"),
+        )
+        for model in DATA_DRIVEN
+        for name, measure, conversion_type in (
+            ("leads", "credit", "lead_created"),
+            ("deals", "credit", "deal_won"),
+            ("revenue", "amount", "deal_won"),
+        )
+    ]
+    query = sql.SQL("select {} from marts.mart_attribution_by_model where unit is not null").format(
+        sql.SQL(", ").join(sums)
+    )
+    row = reader.one(query, of=(BY_MODEL,))
+    return tuple(
+        ModelTotals(
+            model=model,
+            leads=row[f"leads_{model}"] or Decimal(0),
+            deals=row[f"deals_{model}"] or Decimal(0),
+            revenue=row[f"revenue_{model}"],
+            letters=None,
+            days_to_deal=None,
+        )
+        for model in DATA_DRIVEN
+        if row.get(f"revenue_{model}") is not None
+    )
+
+
+def _campaigns(reader: _Reader) -> tuple[Campaign, ...]:
+    models = (*MODELS, *DATA_DRIVEN)
+    query = sql.SQL(
+        """
+        select credits.unit, coalesce(campaigns.campaign_name, credits.unit) as name, {amounts}
+        from marts.mart_attribution_by_model as credits
+        left join marts.mart_campaign_performance as campaigns on credits.unit = campaigns.campaign
+        where credits.conversion_type = 'deal_won' and credits.unit is not null
+        order by {headline} desc, credits.unit
+        """
+    ).format(
+        amounts=sql.SQL(", ").join(sql.Identifier("credits", f"amount_{model}") for model in models),
+        headline=sql.Identifier("credits", f"amount_{MODELS[0]}"),
+    )
+    rows = reader.rows(query, of=(BY_MODEL, CAMPAIGNS))
+    found = (
+        Campaign(row["unit"], without_addresses(row["name"]), {model: row[f"amount_{model}"] for model in models})
+        for row in rows
+    )
+    return tuple(campaign for campaign in found if any(campaign.revenue.values()))
 
 
 def _uncredited(reader: _Reader) -> tuple[Uncredited, ...]:

@@ -11,8 +11,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-MODELS = ("last_touch", "first_touch", "linear", "time_decay")
-"""The attribution models, in the order they are shown; the first one is the report's headline."""
+MODELS = (
+    "last_touch",
+    "first_touch",
+    "linear",
+    "position_based",
+    "time_decay",
+    "w_shape",
+    "last_non_direct",
+)
+"""The models that share out each conversion by a rule, in the order they are shown; the first is the headline."""
+DATA_DRIVEN = ("markov_1", "markov_2", "shapley")
+"""The models that look at all paths together; they credit campaigns and not letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +121,21 @@ class ModelTotals:
     leads: Decimal
     deals: Decimal
     revenue: Decimal
-    letters: int
-    """Letters with any credit for a won deal."""
+    letters: int | None
+    """Letters with any credit for a won deal; None for a model that credits campaigns."""
     days_to_deal: Decimal | None
     """Days from the credited touch to the won deal, weighted by credit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What every model credits to one campaign, or channel, of the won deals."""
+
+    unit: str
+    """`<source>:<campaign>`, or the channel."""
+    name: str
+    revenue: Mapping[str, Decimal | None]
+    """By model; None where the model was not asked about won deals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +236,13 @@ class ReportData:
     headline: Headline
     letters: tuple[Letter, ...]
     """By last-touch revenue, highest first."""
+    campaigns: tuple[Campaign, ...]
+    """By last-touch revenue, highest first; none without any."""
     funnel: tuple[FunnelStage, ...]
     opens: tuple[OpensMonth, ...]
     list_growth: tuple[ListMonth, ...]
     models: tuple[ModelTotals, ...]
+    """Those by a rule, then the data-driven ones."""
     uncredited: tuple[Uncredited, ...]
     suppression: tuple[SuppressionCount, ...]
     sync_runs: tuple[SyncRun, ...]

@@ -15,19 +15,36 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lettertrail.report import charts, format
 from lettertrail.report.collect import RECENT_RUNS, collect
-from lettertrail.report.data import MODELS, FunnelStage, Letter, ListMonth, OpensMonth, ReportData, SuppressionCount
+from lettertrail.report.data import (
+    DATA_DRIVEN,
+    MODELS,
+    Campaign,
+    FunnelStage,
+    Letter,
+    ListMonth,
+    OpensMonth,
+    ReportData,
+    SuppressionCount,
+)
 from lettertrail.report.format import Number
 from lettertrail.report.truth import TruthComparison
 
 log = logging.getLogger(__name__)
 
 TOP_LETTERS = 12
+TOP_CAMPAIGNS = 15
 
 MODEL_NAMES = {
     "last_touch": "Last touch",
     "first_touch": "First touch",
     "linear": "Linear",
+    "position_based": "Position",
     "time_decay": "Time decay",
+    "w_shape": "W-shape",
+    "last_non_direct": "Last non-direct",
+    "markov_1": "Markov, 1st order",
+    "markov_2": "Markov, 2nd order",
+    "shapley": "Shapley",
 }
 
 SOURCE_NAMES = {"bitrix": "Bitrix", "mailchimp": "Mailchimp"}
@@ -119,6 +136,9 @@ def render(data: ReportData, *, truth: TruthComparison | None = None) -> str:
         data=data,
         truth=truth,
         models=MODELS,
+        data_driven=DATA_DRIVEN,
+        top_campaigns=data.campaigns[:TOP_CAMPAIGNS],
+        best_campaigns=_best_campaigns(data.campaigns),
         top=_top_letters(data.letters),
         sources=sources,
         funnel=_funnel(data.funnel, sources),
@@ -186,6 +206,16 @@ def _environment(data: ReportData) -> Environment:
 
 def _letter_name(letter: Letter) -> str:
     return letter.title.strip() or letter.subject.strip() or letter.letter_id
+
+
+def _best_campaigns(campaigns: Sequence[Campaign]) -> dict[str, Campaign]:
+    """Of each data-driven model the campaign it credits most to."""
+    best: dict[str, Campaign] = {}
+    for model in DATA_DRIVEN:
+        earning = [(amount, campaign) for campaign in campaigns if (amount := campaign.revenue[model])]
+        if earning:
+            best[model] = max(earning, key=lambda pair: pair[0])[1]
+    return best
 
 
 def _top_letters(letters: Sequence[Letter]) -> dict[str, list[LetterBar]]:
