@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 from tests.dbt.dbt_runs import RUN_AT
 from tests.dbt.independent import Figures, Raw
+from tests.dbt.independent_credits import MODELS, ROUNDED
 from tests.dbt.independent_engagement import (
     Counts,
     by_campaign,
@@ -37,6 +38,20 @@ NOT_TOLD = ("bounced_soft_count", "bounced_block_count", "bounced_policy_count")
 """What Bitrix cannot say of a letter that came back."""
 DONE = tuple(f"{done}{who}_count" for done in ("opened", "clicked") for who in ("", "_human", "_doubtful", "_machine"))
 LEFT = ("unsubscribed_count", "complained_count")
+COUNTS = (
+    "attempted_count",
+    "sent_count",
+    "delivered_count",
+    "bounced_count",
+    "opened_count",
+    "opened_human_count",
+    "clicked_count",
+    "clicked_human_count",
+    "unsubscribed_count",
+    "complained_count",
+)
+# Weights that are no whole numbers are floating point: the last units may differ.
+SLACK = {"credit": Fraction(2, 10**10), "amount": Fraction(1, 100)}
 LAST_TOUCH = ("leads_last_touch", "deals_last_touch", "revenue_last_touch")
 
 
@@ -44,6 +59,37 @@ def rows_of(dsn: str, query: str) -> list[Row]:
     """All rows of a query."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         return connection.execute(query.encode()).fetchall()
+
+
+def letters_agree(dsn: str, figures: Figures) -> None:
+    """mart_letter_performance, by letter: counts exactly, credits and revenue to the unit."""
+    rows = {row["letter_id"]: row for row in rows_of(dsn, "select * from marts.mart_letter_performance")}
+    assert rows.keys() == figures.letters.keys()
+    for letter, row in rows.items():
+        wanted = figures.letters[letter]
+        assert {name: row[name] for name in COUNTS} == {name: wanted[name] for name in COUNTS}, letter
+        for model in MODELS:
+            touches = 1000 if model in ROUNDED else 0
+            for name, unit in (("leads", "credit"), ("deals", "credit"), ("revenue", "amount")):
+                difference = abs(Fraction(row[f"{name}_{model}"]) - wanted[f"{name}_{model}"])
+                assert difference <= touches * SLACK[unit], (letter, name, model)
+
+
+def credits_agree(dsn: str, figures: Figures) -> None:
+    """fct_attribution_credits, by credit: who got it, which part, how much."""
+    same_credits(rows_of(dsn, "select * from marts.fct_attribution_credits"), figures)
+
+
+def same_credits(rows: Iterable[Row], figures: Figures) -> None:
+    """Credits of any time."""
+    found = {row["credit_id"]: row for row in rows}
+    assert found.keys() == figures.credits.keys()
+    for credit_id, row in found.items():
+        wanted = figures.credits[credit_id]
+        slack = SLACK if row["model"] in ROUNDED else {"credit": 0, "amount": 0}
+        assert row["letter_id"] == wanted.letter, credit_id
+        assert abs(Fraction(row["credit"]) - wanted.credit) <= slack["credit"], credit_id
+        assert abs(Fraction(row["amount"]) - wanted.amount) <= slack["amount"], credit_id
 
 
 def deliverability_agrees(dsn: str, figures: Figures) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 from tests.dbt.conftest import Built, copy_of_the_built
-from tests.dbt.dbt_runs import RepeatedDbt
-from tests.dbt.independent import Figures
+from tests.dbt.dbt_runs import RepeatedDbt, new_load
+from tests.dbt.independent import Figures, figures
 from tests.dbt.independent_credits import LOOKBACK, MODELS, ROUNDED, Conversion, Touch, credited
+from tests.dbt.marts_agree import credits_agree, same_credits
 
 from lettertrail.warehouse.embedded import EmbeddedPostgres
 
@@ -39,6 +40,7 @@ EDITS = (
     "update raw_bitrix.b_sale_order set payed = 'N', sum_paid = 0 where id = {order}",
 )
 EDITED_AT = datetime(2026, 11, 2, tzinfo=UTC)
+MERGED_AT = datetime(2026, 11, 3, tzinfo=UTC)
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 SHUFFLES = 6
@@ -324,10 +326,84 @@ def test_edits_by_hand_credit_anew_what_they_touch(edited: Edited) -> None:
     assert told(f"order_paid:{order['source_id']}") == (order["amount"], 0)
 
 
+TO_MERGE = """
+    select clicked.card_id as gone, bought.card_id as kept, conversions.conversion_id
+    from marts.fct_conversions as conversions
+    inner join intermediate.int_people_crm_cards as bought
+        on conversions.person_id = bought.person_id and bought.card_type = 'contact'
+    inner join intermediate.int_touches as touches
+        on touches.touched_at between conversions.converted_at - interval '30 days' and conversions.converted_at
+            and touches.person_id <> conversions.person_id
+    inner join intermediate.int_people_crm_cards as clicked
+        on touches.person_id = clicked.person_id and clicked.card_type = 'contact'
+    where conversions.conversion_type = 'deal_won'
+    order by conversions.conversion_id, clicked.card_id
+    limit 1
+"""
+MERGE = """
+    insert into raw_bitrix.b_crm_recycling_relation
+    select (jsonb_populate_record(relation, jsonb_build_object(
+        'src_entity_type_id', 3, 'previous_src_entity_id', %(gone)s, 'src_entity_id', %(kept)s,
+        'src_recycle_bin_id', 999999, 'dst_entity_type_id', 2, 'previous_dst_entity_id', null, '_load_id', %(load)s
+    ))).*
+    from raw_bitrix.b_crm_recycling_relation as relation
+    limit 1
+"""
+FROM_IDENTITY = (
+    "+fct_attribution_credits,path:models/intermediate",
+    "+fct_attribution_credits,path:models/marts",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The warehouse after two contacts turned out to be one, with what the raw tables said before and after."""
+
+    repeated: RepeatedDbt
+    pair: dict[str, Any]
+    """The card that is `gone`, the one that is `kept`, and a conversion of it to which a touch of the other counts."""
+    before: Figures
+    after: Figures
+
+
 @pytest.fixture(scope="module")
-def lived(edited: Edited) -> tuple[RepeatedDbt, list[list[State]]]:
+def joined(edited: Edited) -> Merged:
+    """A contact comes back from the recycle bin as another one, and everything from the identifiers on runs again."""
+    dsn = edited.repeated.dsn
+    (pair,) = edited.rows(TO_MERGE)
+    before = figures(dsn)
+    with psycopg.connect(dsn) as connection:
+        load = new_load(connection, "raw_bitrix.b_crm_recycling_relation")
+        connection.execute(MERGE, {**pair, "load": load})
+    edited.repeated.run(*FROM_IDENTITY, run_at=MERGED_AT.isoformat())
+    return Merged(edited.repeated, pair, before, figures(dsn))
+
+
+def test_a_merge_credits_anew_what_it_joins(joined: Merged) -> None:
+    """Touches of one card earn credit in the other's conversions; nobody else's change, and the old answer stays."""
+    dsn, before, after = joined.repeated.dsn, joined.before, joined.after
+    credits_agree(dsn, after)
+    same_credits(Built(dsn, {}).rows(AS_OF.format(at=EDITED_AT.isoformat())), before)
+    restated = {
+        row["conversion_id"]
+        for row in Built(dsn, {}).rows(
+            "select conversion_id from marts.fct_attribution_ledger"
+            f" where '{MERGED_AT.isoformat()}' in (valid_from, valid_to)"
+        )
+    }
+    keys = before.credits.keys() | after.credits.keys()
+    differing = {key.rsplit(":", 2)[0] for key in keys if before.credits.get(key) != after.credits.get(key)}
+    person = after.identified.known("contact", joined.pair["kept"])
+    assert person == after.identified.known("contact", joined.pair["gone"])
+    assert joined.pair["conversion_id"] in differing
+    assert differing <= restated <= {each.conversion for each in after.conversions if each.person == person}
+
+
+@pytest.fixture(scope="module")
+def lived(joined: Merged) -> tuple[RepeatedDbt, list[list[State]]]:
     """A warehouse whose ledger has lived through all steps of all histories, one increment each."""
-    with psycopg.connect(edited.repeated.dsn) as connection:
+    repeated = joined.repeated
+    with psycopg.connect(repeated.dsn) as connection:
         connection.execute("create table intermediate.touches as select * from intermediate.int_touches where false")
         connection.execute("drop view intermediate.int_touches cascade")
         connection.execute("alter table intermediate.touches rename to int_touches")
@@ -336,9 +412,9 @@ def lived(edited: Edited) -> tuple[RepeatedDbt, list[list[State]]]:
         )
     worlds = list(histories())
     for step in range(STEPS):
-        write(edited.repeated.dsn, [states[step] for states in worlds])
-        build(edited.repeated, step)
-    return edited.repeated, worlds
+        write(repeated.dsn, [states[step] for states in worlds])
+        build(repeated, step)
+    return repeated, worlds
 
 
 def build(repeated: RepeatedDbt, step: int) -> None:
