@@ -12,6 +12,7 @@ from psycopg import sql
 
 from lettertrail.errors import ConfigurationError
 from lettertrail.warehouse.connect import Connection, connect
+from lettertrail.warehouse.indexes import index_raw_tables
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class Migration:
 def migrate(dsn: str, *, directory: Path = MIGRATIONS_DIR) -> list[str]:
     """Applies the files that have not run yet, in order, and returns their names.
 
-    A file that fails leaves no trace of itself; those before it stay applied.
+    A file that fails leaves no trace of itself; those before it stay applied. Then raw tables get the indexes they
+    lack, which takes a while for large ones.
 
     Raises:
         ConfigurationError: when an applied file was edited or removed, or a file name or number is wrong.
@@ -69,7 +71,8 @@ def migrate(dsn: str, *, directory: Path = MIGRATIONS_DIR) -> list[str]:
                     [migration.number, migration.name, migration.checksum],
                 )
             applied_now.append(migration.name)
-    log.info("migrations: %s applied, %s known", len(applied_now), len(files))
+        indexes = index_raw_tables(connection)
+    log.info("migrations: %s applied, %s known; indexes made: %s", len(applied_now), len(files), len(indexes))
     return applied_now
 
 

@@ -21,6 +21,7 @@ from lettertrail.bitrix.reference import reference_columns
 from lettertrail.errors import ContractError
 from lettertrail.warehouse.connect import Connection
 from lettertrail.warehouse.drift import aside_name, fit
+from lettertrail.warehouse.indexes import index_raw_table
 
 SCHEMA = "raw_bitrix"
 OUR_COLUMNS = {
@@ -253,6 +254,7 @@ def _create(connection: Connection, entry: TableEntry, columns: Sequence[tuple[s
     connection.execute(
         sql.SQL("create table {} ({})").format(sql.Identifier(SCHEMA, entry.name), sql.SQL(", ").join(lines))
     )
+    index_raw_table(connection, SCHEMA, entry.name)
     _comment_table(connection, entry, note)
 
 
