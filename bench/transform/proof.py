@@ -13,12 +13,14 @@ BOOKKEEPING = ("_built_at",)
 """Columns that tell when a row was built, and so differ by design."""
 HISTORY = ("fct_attribution_ledger", "int_loads", "int_message_changes")
 """Tables that keep what was before, and so hold more than a rebuild knows."""
+STANDING = {"is_gone": "not is_gone", "is_held": "is_held", "is_linked": "is_linked"}
+"""Columns that mark rows which are kept only for readers to hear that they are no more, and how to leave those out."""
 
 Prints = dict[str, tuple[int, Decimal]]
 
 
 def fingerprints(world: World) -> Prints:
-    """Rows and the sum of their hashes by table, whatever their order."""
+    """Rows that stand and the sum of their hashes by table, whatever their order."""
     found: Prints = {}
     with psycopg.connect(world.dsn) as connection:
         tables = connection.execute(
@@ -29,9 +31,14 @@ def fingerprints(world: World) -> Prints:
             [list(BOOKKEEPING), list(HISTORY)],
         ).fetchall()
         for schema, table, columns in tables:
+            stands = [sql.SQL(condition) for column, condition in STANDING.items() if column in columns]
             query = sql.SQL(
-                "select count(*), coalesce(sum(hashtextextended(row({})::text, 0)::numeric), 0) from {}"
-            ).format(sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(schema, table))
+                "select count(*), coalesce(sum(hashtextextended(row({})::text, 0)::numeric), 0) from {} where {}"
+            ).format(
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.Identifier(schema, table),
+                sql.SQL(" and ").join([sql.SQL("true"), *stands]),
+            )
             ((rows, total),) = connection.execute(query).fetchall()
             found[table] = (rows, total)
     return found

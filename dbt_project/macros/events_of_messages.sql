@@ -23,7 +23,11 @@ bitrix_events as (
         'bitrix:' || recipient_id as message_key
 
     from {{ ref('stg_bitrix__' ~ noun ~ 's') }}
-    where recipient_id {{ 'in (select recipient_id from touched)' if since else 'is not null' }}
+    {%- if since %}
+    where {{ among('recipient_id', 'select recipient_id from touched where recipient_id is not null') }}
+    {%- else %}
+    where recipient_id is not null
+    {%- endif %}
 
     union all
 
@@ -45,7 +49,7 @@ esp_events as (
     where event_type = '{{ event_type }}'
         and not is_gone
         {%- if since %}
-        and message_key in (select message_key from touched)
+        and {{ among('message_key', 'select message_key from touched') }}
         {%- endif %}
 
 ),
@@ -53,12 +57,18 @@ esp_events as (
 bitrix_messages as (
 
     select * from {{ ref('int_bitrix_messages') }}
+    {%- if since %}
+    where {{ among('recipient_id', 'select recipient_id from bitrix_events') }}
+    {%- endif %}
 
 ),
 
 esp_messages as (
 
     select * from {{ ref('int_esp_messages') }}
+    {%- if since %}
+    where {{ among('message_key', 'select message_key from esp_events') }}
+    {%- endif %}
 
 ),
 
@@ -73,6 +83,9 @@ mailboxes as (
 
     select * from {{ ref('int_mailboxes') }}
     where not is_gone
+    {%- if since %}
+        and {{ among('mailbox_key', "select 'email:' || email from esp_events") }}
+    {%- endif %}
 
 ),
 

@@ -41,7 +41,7 @@
         {%- set since = incremental_since(version_column, version) -%}
         delete from {{ this }}
         {% if since -%}
-        where {{ key }} in (select {{ key }} from {{ ref(changes) }} where _built_at > {{ since }})
+        where {{ among(key, 'select ' ~ key ~ ' from ' ~ ref(changes) ~ ' where _built_at > ' ~ since) }}
         {%- endif %}
     {%- endif -%}
 {%- endmacro %}
@@ -118,9 +118,9 @@ changed as (
 )
 {%- endmacro %}
 
-{#- The end of a small table that is worked out whole and written only where it differs from what it held; see changed_cte. -#}
-{% macro changed_rows(current, key, columns) -%}
-{{ changed_cte(current, key, columns) }}
+{#- The end of a table that is written only where it differs from what it held; see changed_cte. -#}
+{% macro changed_rows(current, key, columns, held=none) -%}
+{{ changed_cte(current, key, columns, held=held) }}
 
 select
     changed.*,

@@ -1,7 +1,8 @@
 {#-
     A pre-hook: tells the planner that the model reads whole tables, so that it does not join row by row because it takes a set for
     small that is not. What it knows of columns worked out on the way is a guess of a few rows, and a loop within a loop over a million
-    of them never ends. `always`: also when an incremental model has something to add to, because it is worked out whole even then.
+    of them never ends. `always`: also when an incremental model has something to add to, because it is worked out whole even then, or
+    because it takes all it needs out of large tables by `among`, so that what is joined are lists of a day.
 -#}
 {% macro plan_for_bulk(always=false) -%}
     {%- if always or (model.config.materialized in ['table', 'incremental'] and not is_incremental()) -%}

@@ -18,6 +18,7 @@ links as (
         count(*) as link_count
 
     from {{ ref('int_letter_link') }}
+    where not is_gone
     group by entity_type
 
 )

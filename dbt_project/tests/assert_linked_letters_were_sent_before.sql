@@ -9,4 +9,5 @@ select
 from {{ ref('int_letter_link') }} as links
 inner join {{ ref('int_letters') }} as letters
     on links.letter_id = letters.letter_id
-where links.matched_at < letters.first_sent_at
+where not links.is_gone
+    and links.matched_at < letters.first_sent_at

@@ -8,5 +8,9 @@ from {{ ref('int_visits') }} as visits
 left join {{ ref('int_letter_link') }} as links
     on links.entity_type = 'visit'
         and visits.visit_id = links.entity_id
-where coalesce(visits.letter_id, '') <> coalesce(links.letter_id, '')
-    or (visits.letter_id is not null and visits.channel <> 'email')
+        and not links.is_gone
+where not visits.is_gone
+    and (
+        coalesce(visits.letter_id, '') <> coalesce(links.letter_id, '')
+        or (visits.letter_id is not null and visits.channel <> 'email')
+    )

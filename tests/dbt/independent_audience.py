@@ -69,7 +69,7 @@ def people(dsn: str) -> People:
             },
             {row["person_id"]: row for row in rows("select * from marts.dim_person")},
             rows("select * from marts.fct_conversions where person_id is not null"),
-            rows("select * from intermediate.int_visits where person_id is not null"),
+            rows("select * from intermediate.int_visits where person_id is not null and not is_gone"),
         )
 
 

@@ -24,25 +24,27 @@ macro-paths: ["{DBT_PROJECT_DIR / "macros"}"]
 models: {{components: {{+schema: scratch}}}}
 flags: {{send_anonymous_usage_stats: false}}
 """
+STANDING = (
+    "select identifier_number, identifier_id, naming_rank, card_id from {{ ref('identifiers') }} where not is_gone"
+)
 MODELS = {
     "identifiers": "select * from raw_scratch.identifiers",
     "links": "select * from raw_scratch.links",
     "components": (
-        "{{ config(materialized='connected_components', links='links', "
+        "{{ config(materialized='connected_components', identifiers='identifiers', links='links', "
         "indexes=[{'columns': ['identifier_number'], 'unique': true}, {'columns': ['person_number']}]) }}\n"
-        "-- depends_on: {{ ref('links') }}\n"
-        "select * from {{ ref('identifiers') }}"
+        "-- depends_on: {{ ref('links') }}\n" + STANDING
     ),
     "too_few_rounds": (
-        "{{ config(materialized='connected_components', links='links', max_rounds=2) }}\n"
-        "-- depends_on: {{ ref('links') }}\n"
-        "select * from {{ ref('identifiers') }}"
+        "{{ config(materialized='connected_components', identifiers='identifiers', links='links', max_rounds=2) }}\n"
+        "-- depends_on: {{ ref('links') }}\n" + STANDING
     ),
 }
 TABLES = """
 create schema raw_scratch;
 create table raw_scratch.identifiers (
-    identifier_number bigint, identifier_id text, naming_rank integer, card_id bigint
+    identifier_number bigint, identifier_id text, naming_rank integer, card_id bigint,
+    is_gone boolean, _built_at timestamptz
 );
 create table raw_scratch.links (
     identifier_number bigint, other_identifier_number bigint, is_linked boolean, _built_at timestamptz
@@ -68,7 +70,7 @@ class Graph:
         self.links |= fresh
         with psycopg.connect(self.dsn) as connection, connection.cursor() as cursor:
             cursor.executemany(
-                "insert into raw_scratch.identifiers values (%s, %s, %s, %s)",
+                "insert into raw_scratch.identifiers values (%s, %s, %s, %s, false, now())",
                 [(number, f"id:{number}", name[0], None if name[1] else name[2]) for number, name in new.items()],
             )
             cursor.executemany("insert into raw_scratch.links values (%s, %s, true, now())", list(fresh))
@@ -91,7 +93,11 @@ class Graph:
         for number in gone:
             del self.names[number]
         with psycopg.connect(self.dsn) as connection:
-            connection.execute("delete from raw_scratch.identifiers where identifier_number = any(%s)", [list(gone)])
+            connection.execute(
+                "update raw_scratch.identifiers set is_gone = true, _built_at = now()"
+                " where identifier_number = any(%s)",
+                [list(gone)],
+            )
 
     def people(self) -> dict[int, int]:
         """Whom every identifier's component is named after."""

@@ -1,9 +1,10 @@
 {#-
     Connected components, kept up to date. The model's SQL gives the identifiers (`identifier_number`, `identifier_id`, `naming_rank`,
-    `card_id` and whatever else is to be stored with them); config `links` names the model with the links between them
-    (`identifier_number`, `other_identifier_number`, `is_linked`, `_built_at`). The table gets the identifiers with `person_number` and
-    `person_id`, the identifier that their component is named after (lowest `naming_rank`, then lowest card, then lowest number), and
-    `_built_at`, the build that last changed the row.
+    `card_id` and whatever else is to be stored with them); config `identifiers` names the model they are in, which keeps those that are no
+    more (`identifier_number`, `is_gone`, `_built_at`), and config `links` the model with the links between them (`identifier_number`,
+    `other_identifier_number`, `is_linked`, `_built_at`). The table gets the identifiers with `person_number` and `person_id`, the
+    identifier that their component is named after (lowest `naming_rank`, then lowest card, then lowest number), and `_built_at`, the
+    build that last changed the row or another of a component that came apart.
 
     How: contraction. In every round each vertex goes over to the least of itself and its neighbours, in an order that is shuffled anew
     for every round; links inside the merged vertices fall away. What is left shrinks by a constant factor on average whatever the
@@ -18,6 +19,7 @@
     {%- set existing = load_cached_relation(this) -%}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set links = ref(config.require('links')) -%}
+    {%- set identifiers = ref(config.require('identifiers')) -%}
     {%- set is_new = existing is none or not existing.is_table or should_full_refresh() -%}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
@@ -30,7 +32,7 @@
         {{ components_table(target_relation, sql) if is_new else 'select 1' }}
     {%- endcall -%}
 
-    {%- do run_query(components_take_apart(target_relation, links, sql) if not is_new else components_take_all(links, sql)) -%}
+    {%- do run_query(components_take_apart(target_relation, identifiers, links) if not is_new else components_take_all(links, sql)) -%}
     {%- do contract_links(config.get('max_rounds', 64)) -%}
     {%- do run_query(components_put_together(target_relation, sql, is_new)) -%}
     {%- if is_new -%}
@@ -80,17 +82,19 @@
     Makes component_vertices, the identifiers that count by themselves this time, and component_links_0, the links to look at, between
     those and the numbers of components that count as a whole.
 -#}
-{% macro components_take_apart(target, links, sql) -%}
+{% macro components_take_apart(target, identifiers, links) -%}
+    {%- set newest = run_query('select cast(max(_built_at) as ' ~ dbt.type_string() ~ ') from ' ~ target).rows[0][0] -%}
+    {%- set since = "cast('" ~ (newest or '-infinity') ~ "' as " ~ timestamp_utc_type() ~ ")" -%}
     create temporary table component_known on commit drop as
     select
-        identifiers.identifier_number,
+        case when not identifiers.is_gone then identifiers.identifier_number end as identifier_number,
         stored.identifier_number as stored_number,
         stored.person_number
-    from (select identifier_number from ({{ sql }}) as all_identifiers) as identifiers
-    full outer join {{ target }} as stored
+    from {{ identifiers }} as identifiers
+    left join {{ target }} as stored
         on identifiers.identifier_number = stored.identifier_number
-    where identifiers.identifier_number is null
-        or stored.identifier_number is null;
+    where identifiers._built_at > {{ since }}
+        and identifiers.is_gone = (stored.identifier_number is not null);
 
     create temporary table component_news on commit drop as
     select
@@ -98,7 +102,7 @@
         other_identifier_number,
         is_linked
     from {{ links }}
-    where _built_at > (select coalesce(max(_built_at), cast('-infinity' as timestamptz)) from {{ target }});
+    where _built_at > {{ since }};
     analyze component_known;
     analyze component_news;
 
@@ -316,8 +320,7 @@
     inner join ({{ sql }}) as named
         on people.person_number = named.identifier_number
     where not people.is_whole_component
-        and people.vertex = stored.identifier_number
-        and people.person_number <> stored.person_number;
+        and people.vertex = stored.identifier_number;
     {%- endif %}
 
     insert into {{ target }}

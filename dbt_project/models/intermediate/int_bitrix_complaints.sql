@@ -2,6 +2,7 @@
     materialized='incremental',
     incremental_strategy='delete+insert',
     unique_key='event_id',
+    indexes=[{'columns': ['event_id'], 'unique': true}, {'columns': ['_built_at']}],
     unlogged=false,
     on_schema_change='append_new_columns',
     post_hook="{{ refresh_statistics(this) }}"
@@ -14,16 +15,27 @@ with abuse_reports as (
 
 ),
 
+-- all letters to those who complained: a few of millions
+recipients as (
+
+    select recipient_id
+    from {{ ref('stg_bitrix__recipients') }}
+    where {{ among('address_id', 'select address_id from abuse_reports where address_id is not null') }}
+
+),
+
 unsubscribes as (
 
     select * from {{ ref('stg_bitrix__unsubscribes') }}
     where not is_deleted
+        and {{ among('recipient_id', 'select recipient_id from recipients') }}
 
 ),
 
 messages as (
 
     select * from {{ ref('int_bitrix_messages') }}
+    where {{ among('recipient_id', 'select recipient_id from recipients') }}
 
 ),
 

@@ -3,8 +3,16 @@
     incremental_strategy='append',
     unlogged=false,
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['recipient_id'], 'unique': true}, {'columns': ['message_key']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_rows('int_messages_touched') }}",
+    indexes=[
+        {'columns': ['recipient_id'], 'unique': true},
+        {'columns': ['message_key']},
+        {'columns': ['dispatch_key']},
+        {'columns': ['_built_at']},
+    ],
+    pre_hook=[
+        "{{ plan_for_bulk(always=true) }}",
+        "{{ drop_changed_rows('int_messages_touched') }}",
+    ],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since() -%}
@@ -33,20 +41,42 @@ dispatches as (
 
 ),
 
+recipients_to_build as (
+
+    select * from recipients
+    {%- if since %}
+    where {{ among('recipient_id', 'select recipient_id from touched') }}
+    {%- endif %}
+
+),
+
 mailboxes as (
 
     select * from {{ ref('int_mailboxes') }}
     where not is_gone
+    {%- if since %}
+        and {{ among('address_id', 'select address_id from recipients_to_build') }}
+    {%- endif %}
 
 ),
 
-recipients_to_build as (
+recipients_of_nobody as (
 
-    select recipients.*
-    from recipients
+    select recipients_to_build.crm_contact_id
+
+    from recipients_to_build
+    left join mailboxes
+        on recipients_to_build.address_id = mailboxes.address_id
+    where mailboxes.person_id is null
+
+),
+
+contacts as (
+
+    select * from {{ ref('int_mailboxes') }}
+    where not is_gone
     {%- if since %}
-    inner join touched
-        on recipients.recipient_id = touched.recipient_id
+        and {{ among('contact_id', 'select crm_contact_id from recipients_of_nobody') }}
     {%- endif %}
 
 ),
@@ -82,7 +112,7 @@ messages as (
         on recipients.posting_id = dispatches.posting_id
     left join mailboxes
         on recipients.address_id = mailboxes.address_id
-    left join mailboxes as contacts
+    left join contacts
         on case when mailboxes.person_id is null then recipients.crm_contact_id end = contacts.contact_id
     where dispatches.is_other_channel is not true
         and mailboxes.is_other_channel is not true

@@ -4,6 +4,8 @@
     unique_key='burst_id',
     unlogged=false,
     on_schema_change='append_new_columns',
+    indexes=[{'columns': ['burst_id'], 'unique': true}, {'columns': ['dispatch_key']}, {'columns': ['_built_at']}],
+    pre_hook="{{ plan_for_bulk(always=true) }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
@@ -32,15 +34,8 @@ clicks as (
         and email_domain is not null
         and dispatch_key is not null
     {%- if since %}
-        and dispatch_key in (select dispatch_key from touched_dispatches)
+        and {{ among('dispatch_key', 'select dispatch_key from touched_dispatches') }}
     {%- endif %}
-
-),
-
-messages as (
-
-    select * from {{ ref('int_messages') }}
-    where is_delivered
 
 ),
 
@@ -102,6 +97,16 @@ full_windows as (
     select distinct *
     from windows
     where message_count >= {{ var('domain_burst_messages') }}
+
+),
+
+messages as (
+
+    select * from {{ ref('int_messages') }}
+    where is_delivered
+    {%- if since %}
+        and {{ among('dispatch_key', 'select dispatch_key from full_windows') }}
+    {%- endif %}
 
 ),
 

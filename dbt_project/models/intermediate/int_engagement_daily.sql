@@ -4,7 +4,10 @@
     unlogged=false,
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['dispatch_key']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version(), key='dispatch_key') }}",
+    pre_hook=[
+        "{{ plan_for_bulk(always=true) }}",
+        "{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version(), key='dispatch_key') }}",
+    ],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since('verdict_version', verdict_version()) -%}
@@ -22,7 +25,7 @@ outcomes as (
     select * from {{ ref('int_message_outcomes') }}
     where dispatch_key is not null
     {%- if since %}
-        and dispatch_key in (select dispatch_key from changed_dispatches)
+        and {{ among('dispatch_key', 'select dispatch_key from changed_dispatches') }}
     {%- endif %}
 
 ),

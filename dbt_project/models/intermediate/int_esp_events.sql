@@ -4,7 +4,14 @@
     unique_key='event_id',
     unlogged=false,
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['message_key']}, {'columns': ['event_id']}, {'columns': ['email']}, {'columns': ['_built_at']}],
+    indexes=[
+        {'columns': ['message_key']},
+        {'columns': ['event_id']},
+        {'columns': ['email']},
+        {'columns': ['dispatch_key']},
+        {'columns': ['_built_at']},
+    ],
+    pre_hook="{{ plan_for_bulk(always=true) }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since() -%}
@@ -16,39 +23,40 @@
     What is told twice counts once, so a new row can end the life of an older one of the same address. The rows of the addresses that
     have news are compared with what was held; those that are no more stay, marked `is_gone`, so that readers hear of it.
 -#}
-with recent_loads as (
+-- depends_on: {{ ref('stg_esp__event_arrivals') }}, {{ ref('int_loads') }}
+{%- set touched_emails = "select email from touched_addresses where email <> ''" %}
+{% if since -%}
+with touched_addresses as (
 
-    select load_id
-    from {{ ref('int_loads') }}
-    where {{ newer_than(since) }}
+    select distinct
+        esp,
+        account,
+        coalesce(email, '') as email
 
-),
-
-arrivals as (
-
-    select * from {{ ref('stg_esp__event_arrivals') }}
+    from {{ ref('stg_esp__event_arrivals') }}
+    where {{ only_new_loads(since) }}
 
 ),
 
 esp_events as (
 
+    {%- for condition in [among('email', touched_emails), 'email is null'] %}
+
+    select * from {{ ref('stg_esp__events') }}
+    where not is_deleted
+        and {{ condition }}
+    {{- '\n\n    union all' if not loop.last }}
+    {%- endfor %}
+
+),
+{%- else -%}
+with esp_events as (
+
     select * from {{ ref('stg_esp__events') }}
     where not is_deleted
 
 ),
-
-touched_addresses as (
-
-    select distinct
-        arrivals.esp,
-        arrivals.account,
-        coalesce(arrivals.email, '') as email
-
-    from arrivals
-    inner join recent_loads
-        on arrivals._load_id = recent_loads.load_id
-
-),
+{%- endif %}
 
 events as (
 
@@ -85,12 +93,22 @@ events as (
 {% if is_incremental() -%}
 held as (
 
+    {%- if since %}
+    {%- for condition in [among('held_events.email', touched_emails), 'held_events.email is null'] %}
+
     select held_events.*
     from {{ this }} as held_events
     inner join touched_addresses
         on held_events.esp = touched_addresses.esp
             and held_events.account = touched_addresses.account
             and coalesce(held_events.email, '') = touched_addresses.email
+    where {{ condition }}
+    {{- '\n\n    union all' if not loop.last }}
+    {%- endfor %}
+    {%- else %}
+
+    select * from {{ this }}
+    {%- endif %}
 
 ),
 

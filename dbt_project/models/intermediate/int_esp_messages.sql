@@ -3,8 +3,11 @@
     incremental_strategy='append',
     unlogged=false,
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['message_key'], 'unique': true}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_rows('int_messages_touched') }}",
+    indexes=[{'columns': ['message_key'], 'unique': true}, {'columns': ['dispatch_key']}, {'columns': ['_built_at']}],
+    pre_hook=[
+        "{{ plan_for_bulk(always=true) }}",
+        "{{ drop_changed_rows('int_messages_touched') }}",
+    ],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since() -%}
@@ -24,7 +27,7 @@ esp_events as (
         and not is_gone
         and message_id is not null
         {%- if since %}
-        and message_key in (select message_key from touched)
+        and {{ among('message_key', 'select message_key from touched') }}
         {%- endif %}
 
 ),
@@ -40,6 +43,9 @@ mailboxes as (
 
     select * from {{ ref('int_mailboxes') }}
     where not is_gone
+    {%- if since %}
+        and {{ among('mailbox_key', "select 'email:' || email from esp_events") }}
+    {%- endif %}
 
 ),
 

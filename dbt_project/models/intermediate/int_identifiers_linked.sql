@@ -3,83 +3,86 @@
     incremental_strategy='delete+insert',
     unique_key=['identifier_number', 'other_identifier_number'],
     unlogged=false,
-    pre_hook="{{ plan_for_bulk(always=true) }}",
+    indexes=[{'columns': ['identifier_number']}, {'columns': ['other_identifier_number']}, {'columns': ['_built_at']}],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
-{#
-    Over numbers throughout, because there are millions. Held against what is stored, so that only links that came or went are
-    written; one that went stays with `is_linked` false, which tells int_identifiers_joined whom to look at again.
-#}
-with claims as (
+{#-
+    Only links that came or went are written; one that went stays with `is_linked` false, which tells int_identifiers_joined whom to look
+    at again.
 
-    select
-        kind,
-        identifier_number,
-        other_kind,
-        other_identifier_number
+    Whether an e-mail or phone joins depends on all who hold it, and for a lead on what else that lead holds. So an increment goes from
+    the cards whose holdings changed to all that they hold or held, and writes the links of whoever holds one of those; to judge what these
+    hold it reads all holders of that.
+-#}
+{%- set since = incremental_since() %}
 
-    from {{ ref('int_identity_claims_standing') }}
-    where other_identifier_number is not null
+{% if since -%}
+with changed_cards as (
 
-),
-
-addresses as (
-
-    select * from claims
-    where kind = 'address'
+    select distinct identifier_number
+    from {{ ref('int_card_holdings') }}
+    where _built_at > {{ since }}
 
 ),
 
-recycled_cards as (
+touched_identifiers as (
 
-    select * from claims
-    where kind = 'recycled'
-        and other_kind in ('contact', 'lead', 'company')
+    select distinct other_identifier_number
+    from {{ ref('int_card_holdings') }}
+    where {{ among('identifier_number', 'select identifier_number from changed_cards') }}
 
 ),
 
--- a card to an e-mail or phone, or to another card
+cards_to_write as (
+
+    select identifier_number
+    from changed_cards
+
+    union
+
+    select identifier_number
+    from {{ ref('int_card_holdings') }}
+    where {{ among('other_identifier_number', 'select other_identifier_number from touched_identifiers') }}
+
+),
+
+identifiers_to_judge as (
+
+    select distinct other_identifier_number
+    from {{ ref('int_card_holdings') }}
+    where {{ among('identifier_number', 'select identifier_number from cards_to_write') }}
+
+),
+
+cards_to_read as (
+
+    select identifier_number
+    from cards_to_write
+
+    union
+
+    select identifier_number
+    from {{ ref('int_card_holdings') }}
+    where {{ among('other_identifier_number', 'select other_identifier_number from identifiers_to_judge') }}
+
+),
+
 held as (
 
-    select
-        kind,
-        identifier_number,
-        other_kind,
-        other_identifier_number
-
-    from claims
-    where kind in ('contact', 'lead', 'company', 'user')
-        and other_kind <> 'address'
-
-    union
-
-    select
-        claims.kind,
-        claims.identifier_number,
-        addresses.other_kind,
-        addresses.other_identifier_number
-
-    from claims
-    inner join addresses
-        on claims.other_identifier_number = addresses.identifier_number
-    where claims.other_kind = 'address'
-
-    union
-
-    select
-        recycled_cards.other_kind,
-        recycled_cards.other_identifier_number,
-        claims.other_kind,
-        claims.other_identifier_number
-
-    from claims
-    inner join recycled_cards
-        on claims.identifier_number = recycled_cards.identifier_number
-    where claims.kind = 'recycled'
-        and claims.other_kind in ('email', 'phone')
+    select * from {{ ref('int_card_holdings') }}
+    where is_held
+        and {{ among('identifier_number', 'select identifier_number from cards_to_read') }}
 
 ),
+{%- else -%}
+with held as (
+
+    select * from {{ ref('int_card_holdings') }}
+    where is_held
+
+),
+{%- endif %}
 
 card_links as (
 
@@ -237,11 +240,21 @@ links as (
 
 )
 
-{%- if is_incremental() %},
+{%- if since %},
+
+links_to_write as (
+
+    select links.*
+    from links
+    inner join cards_to_write
+        on links.identifier_number = cards_to_write.identifier_number
+
+),
 
 stored as (
 
     select * from {{ this }}
+    where {{ among('identifier_number', 'select identifier_number from cards_to_write') }}
 
 ),
 
@@ -252,7 +265,7 @@ changed as (
         coalesce(links.other_identifier_number, stored.other_identifier_number) as other_identifier_number,
         links.identifier_number is not null as is_linked
 
-    from links
+    from links_to_write as links
     full outer join stored
         on links.identifier_number = stored.identifier_number
             and links.other_identifier_number = stored.other_identifier_number

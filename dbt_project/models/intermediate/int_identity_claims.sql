@@ -2,17 +2,26 @@
     materialized='incremental',
     incremental_strategy='delete+insert',
     unique_key='claimed_by',
-    indexes=[{'columns': ['claimed_by']}],
+    indexes=[
+        {'columns': ['claimed_by']},
+        {'columns': ['identifier_number']},
+        {'columns': ['other_identifier_number']},
+        {'columns': ['_built_at']},
+    ],
     unlogged=false,
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
 {#
     What single raw rows say about identity, each by itself, so that a raw row that changed is read again alone. A row that says
-    nothing (any more) has a claim without identifiers, which takes the place of its earlier one.
+    nothing (any more) has a claim without identifiers. What a row said earlier stays, marked `is_gone`, so that readers hear of it; a row
+    that says what it said before is not written again.
 #}
 -- depends_on: {{ ref('int_loads') }}
 {%- set since = incremental_since() %}
+{%- set multi_fields_of_new_loads -%}
+    select multi_field_id from {{ ref('stg_bitrix__multi_field_arrivals') }} where {{ only_new_loads(since) }}
+{%- endset %}
 
 with cards as (
 
@@ -24,7 +33,9 @@ with cards as (
 multi_fields as (
 
     select * from {{ ref('stg_bitrix__multi_fields') }}
-    where {{ only_new_loads(since, ['_load_id', '_country_load_id']) }}
+    {%- if since %}
+    where {{ among('multi_field_id', multi_fields_of_new_loads) }}
+    {%- endif %}
 
 ),
 
@@ -324,11 +335,79 @@ numbered as (
     select
         *,
         {{ hash_to_number("kind || ':' || identifier") }} as identifier_number,
-        {{ hash_to_number("other_kind || ':' || other_identifier") }} as other_identifier_number,
-        {{ built_at() }} as _built_at
+        {{ hash_to_number("other_kind || ':' || other_identifier") }} as other_identifier_number
 
     from complete
 
-)
+),
 
-select * from numbered
+{% if since -%}
+held as (
+
+    select * from {{ this }}
+    where {{ among('claimed_by', 'select claimed_by from numbered') }}
+
+),
+
+claims as (
+
+    select
+        numbered.*,
+        false as is_gone
+    from numbered
+
+    union all
+
+    select
+        held.claimed_by,
+        held.kind,
+        held.identifier,
+        held.other_kind,
+        held.other_identifier,
+        held.is_deleted,
+        held.is_nobody,
+        held.identifier_number,
+        held.other_identifier_number,
+        true as is_gone
+    from held
+    left join numbered
+        on held.claimed_by = numbered.claimed_by
+            and {{ same_claim('held', 'numbered') }}
+    where numbered.claimed_by is null
+        and held.kind is not null
+
+),
+
+changed as (
+
+    select distinct claims.claimed_by
+
+    from claims
+    left join held
+        on claims.claimed_by = held.claimed_by
+            and {{ same_claim('claims', 'held') }}
+    where held.claimed_by is null
+        or {{ rows_differ('claims', 'held', ['is_deleted', 'is_nobody', 'is_gone']) }}
+
+)
+{%- else -%}
+claims as (
+
+    select
+        *,
+        false as is_gone
+
+    from numbered
+
+)
+{%- endif %}
+
+select
+    claims.*,
+    {{ built_at() }} as _built_at
+
+from claims
+{%- if since %}
+inner join changed
+    on claims.claimed_by = changed.claimed_by
+{%- endif %}

@@ -2,6 +2,7 @@ with claims as (
 
     select * from {{ ref('int_identity_claims') }}
     where kind is not null
+        and not is_gone
 
 ),
 
@@ -16,6 +17,7 @@ cards as (
     from {{ ref('int_identity_claims') }}
     where kind in ('contact', 'lead', 'company', 'user')
         and other_kind is null
+        and not is_gone
 
 ),
 

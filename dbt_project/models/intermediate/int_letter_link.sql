@@ -1,20 +1,199 @@
 {#
     Tiers, strongest first. Each has a candidate per signal and letter; the best tier counts, within it the latest signal.
+
+    In an increment the visits, leads, deals and orders are looked at of which a signal changed, the recipient a signal names, or the letter
+    it was linked to; and where no letter is certain, all that have anything to go by when a letter changed, and those of people of whom a
+    message did.
 #}
 {{ config(
-    materialized='table',
-    indexes=[{'columns': ['entity_type', 'entity_id'], 'unique': true}],
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='link_id',
+    unlogged=false,
+    on_schema_change='append_new_columns',
+    indexes=[
+        {'columns': ['link_id'], 'unique': true},
+        {'columns': ['entity_id']},
+        {'columns': ['letter_id']},
+        {'columns': ['may_change']},
+        {'columns': ['_built_at']},
+    ],
+    pre_hook="{{ plan_for_bulk(always=true) }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
+-- depends_on: {{ ref('int_letter_tags') }}, {{ ref('int_messages_touched') }}, {{ ref('int_message_outcomes') }}
+-- depends_on: {{ ref('int_person_engagement') }}, {{ ref('int_messages') }}
 
 {%- set tiers = ['recipient_id', 'letter_id_in_utm', 'native_order', 'utm_email_time', 'utm_only'] %}
+{%- set parameters = ['utm_content', 'utm_campaign', 'utm_term', 'mc_cid'] %}
 {%- set window_seconds = var('letter_link_days') * 86400 %}
+{%- set since = incremental_since() %}
 
+{% if since -%}
+with changed_letters as (
+
+    select * from {{ ref('int_letter_tags') }}
+    where _built_at > {{ since }}
+
+),
+
+touched_people as (
+
+    select person_id
+    from {{ ref('int_message_outcomes') }}
+    where _built_at > {{ since }}
+
+    union
+
+    select person_id
+    from {{ ref('int_person_engagement') }}
+    where _built_at > {{ since }}
+
+),
+
+-- values that name a letter which changed: another letter may have been the best before
+values_of_changed_letters as (
+
+    select distinct
+        parameter_values.parameter,
+        parameter_values.parameter_value
+
+    from (
+        {% for parameter in parameters -%}
+        select distinct
+            '{{ parameter }}' as parameter,
+            {{ parameter }} as parameter_value
+        from {{ ref('int_letter_signals') }}
+        where {{ parameter }} is not null
+            and exists (select 1 from changed_letters)
+        {{ 'union all' if not loop.last }}
+        {% endfor %}
+    ) as parameter_values
+    inner join {{ ref('letter_id_patterns') }} as id_patterns
+        on parameter_values.parameter = id_patterns.parameter
+            and {{ matches_pattern('parameter_values.parameter_value', 'id_patterns.pattern') }}
+    inner join changed_letters
+        on id_patterns.source = changed_letters.source
+            and {{ first_group('parameter_values.parameter_value', 'id_patterns.pattern') }} = changed_letters.letter_key
+
+),
+
+touched as (
+
+    select
+        entity_type,
+        entity_id
+    from {{ ref('int_letter_signals') }}
+    where _built_at > {{ since }}
+
+    union
+
+    select
+        entity_type,
+        entity_id
+    from {{ ref('int_letter_signals') }}
+    where {{ among(
+        'recipient_id',
+        'select recipient_id from ' ~ ref('int_messages_touched') ~ ' where recipient_id is not null and _built_at > ' ~ since
+    ) }}
+
+    union
+
+    select
+        signals.entity_type,
+        signals.entity_id
+    from {{ ref('int_letter_signals') }} as signals
+    inner join changed_letters
+        on signals.letter_number = changed_letters.letter_number
+
+    {%- for parameter in parameters %}
+
+    union
+
+    select
+        signals.entity_type,
+        signals.entity_id
+    from {{ ref('int_letter_signals') }} as signals
+    inner join values_of_changed_letters
+        on values_of_changed_letters.parameter = '{{ parameter }}'
+            and signals.{{ parameter }} = values_of_changed_letters.parameter_value
+    {%- endfor %}
+
+    union
+
+    select
+        entity_type,
+        entity_id
+    from {{ this }}
+    where {{ among('letter_id', 'select letter_id from changed_letters') }}
+
+    union
+
+    select
+        entity_type,
+        entity_id
+    from {{ this }}
+    where may_change
+        and exists (select 1 from changed_letters)
+
+    union
+
+    select
+        links.entity_type,
+        links.entity_id
+    from {{ this }} as links
+    inner join {{ ref('int_letter_signals') }} as signals
+        on links.entity_type = signals.entity_type
+            and links.entity_id = signals.entity_id
+    inner join touched_people
+        on signals.person_id = touched_people.person_id
+    where links.may_change
+
+),
+
+signals as (
+
+    select signals.*
+    from {{ ref('int_letter_signals') }} as signals
+    inner join touched
+        on signals.entity_type = touched.entity_type
+            and signals.entity_id = touched.entity_id
+    where not signals.is_gone
+        and {{ among('signals.entity_id', 'select entity_id from touched') }}
+
+),
+
+recipients as (
+
+    select * from {{ ref('stg_bitrix__recipients') }}
+    where {{ among('recipient_id', 'select recipient_id from signals where recipient_id is not null') }}
+
+),
+
+held as (
+
+    select links.*
+    from {{ this }} as links
+    inner join touched
+        on links.entity_type = touched.entity_type
+            and links.entity_id = touched.entity_id
+    where {{ among('links.entity_id', 'select entity_id from touched') }}
+
+),
+{%- else -%}
 with signals as (
 
     select * from {{ ref('int_letter_signals') }}
+    where not is_gone
 
 ),
+
+recipients as (
+
+    select * from {{ ref('stg_bitrix__recipients') }}
+
+),
+{%- endif %}
 
 letters as (
 
@@ -33,27 +212,9 @@ id_patterns as (
 
 ),
 
-recipients as (
-
-    select * from {{ ref('stg_bitrix__recipients') }}
-
-),
-
 postings as (
 
     select * from {{ ref('stg_bitrix__postings') }}
-
-),
-
-messages as (
-
-    select * from {{ ref('int_messages') }}
-
-),
-
-clicks as (
-
-    select * from {{ ref('int_clicks_judged') }}
 
 ),
 
@@ -78,7 +239,7 @@ recipient_signals as (
 -- patterns are held against each value once, not against each signal
 parameter_values as (
 
-    {% for parameter in ['utm_content', 'utm_campaign', 'utm_term', 'mc_cid'] -%}
+    {% for parameter in parameters -%}
     select distinct
         '{{ parameter }}' as parameter,
         {{ parameter }} as parameter_value
@@ -109,7 +270,7 @@ named_letters as (
 -- a number in somebody else's advertisement is no letter: the other tags must be the letter's own
 letter_id_signals as (
 
-    {% for parameter in ['utm_content', 'utm_campaign', 'utm_term', 'mc_cid'] -%}
+    {% for parameter in parameters -%}
     select
         signals.signal_id,
         letters.letter_id,
@@ -208,6 +369,19 @@ tag_signals as (
 
 ),
 
+messages as (
+
+    {%- if since %}
+
+    select * from {{ ref('int_message_outcomes') }}
+    where {{ among('person_id', 'select person_id from tag_signals where person_id is not null') }}
+    {%- else %}
+
+    select * from {{ ref('int_messages') }}
+    {%- endif %}
+
+),
+
 received_letters as (
 
     select
@@ -222,6 +396,15 @@ received_letters as (
         on tag_signals.person_id = messages.person_id
             and tag_signals.letter_id = messages.letter_id
     where messages.sent_at <= tag_signals.signal_at
+
+),
+
+clicks as (
+
+    select * from {{ ref('int_clicks_judged') }}
+    {%- if since %}
+    where {{ among('message_key', 'select message_id from received_letters') }}
+    {%- endif %}
 
 ),
 
@@ -399,7 +582,12 @@ signal_facts as (
         max(case when signals.letter_number is not null then 1 else 0 end) as has_native_letter,
         max(case when signals_late.signal_id is not null then 1 else 0 end) as is_late,
         max(case when signals_shared.signal_id is not null then 1 else 0 end) as is_shared,
-        max(case when own_channels.utm_source is not null then 1 else 0 end) as has_own_channel
+        max(case when own_channels.utm_source is not null then 1 else 0 end) as has_own_channel,
+        max(case
+            when signals.has_tags or signals.mc_cid is not null or signals.recipient_id is not null or signals.letter_number is not null
+                then 1
+            else 0
+        end) as has_something_to_go_by
 
     from signals
     left join signals_late
@@ -415,9 +603,10 @@ signal_facts as (
 
 ),
 
-final as (
+links as (
 
     select
+        signal_facts.entity_type || ':' || signal_facts.entity_id as link_id,
         signal_facts.entity_type,
         signal_facts.entity_id,
         ranked_candidates.letter_id,
@@ -435,7 +624,9 @@ final as (
             when signal_facts.has_tags = 0 then 'visit_without_tags'
             when signal_facts.has_own_channel = 1 then 'no_letter_has_the_tags'
             else 'tags_of_another_channel'
-        end as unmatched_reason
+        end as unmatched_reason,
+        coalesce(ranked_candidates.tier, '') not in ('recipient_id', 'letter_id_in_utm', 'native_order')
+        and signal_facts.has_something_to_go_by = 1 as may_change
 
     from signal_facts
     left join ranked_candidates
@@ -443,6 +634,8 @@ final as (
             and signal_facts.entity_id = ranked_candidates.entity_id
             and ranked_candidates.candidate_rank = 1
 
-)
+),
 
-select * from final
+{{ changed_rows('links', 'link_id', [
+    'entity_type', 'entity_id', 'letter_id', 'tier', 'evidence', 'recipient_id', 'matched_at', 'unmatched_reason', 'may_change'
+], held='held' if since else none) }}

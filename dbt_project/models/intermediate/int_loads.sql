@@ -4,6 +4,7 @@
     full_refresh=false,
     unlogged=false,
     on_schema_change='append_new_columns',
+    indexes=[{'columns': ['load_id']}, {'columns': ['_built_at']}],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 

@@ -3,15 +3,26 @@
     incremental_strategy='append',
     unlogged=false,
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['message_key'], 'unique': true}, {'columns': ['dispatch_key']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}",
+    indexes=[
+        {'columns': ['message_key'], 'unique': true},
+        {'columns': ['dispatch_key']},
+        {'columns': ['person_id']},
+        {'columns': ['_built_at']},
+    ],
+    pre_hook=[
+        "{{ plan_for_bulk(always=true) }}",
+        "{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}",
+    ],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since('verdict_version', verdict_version()) -%}
 
 with changed_messages as (
 
-    select distinct message_key
+    select distinct
+        message_key,
+        recipient_id
+
     from {{ ref('int_message_changes') }}
     where {{ newer_than(since) }}
 
@@ -21,7 +32,7 @@ messages as (
 
     select * from {{ ref('int_messages') }}
     {%- if since %}
-    where message_key in (select message_key from changed_messages)
+    where {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),
@@ -31,7 +42,7 @@ opens as (
     select * from {{ ref('int_opens_judged') }}
     where message_id is not null
     {%- if since %}
-        and message_key in (select message_key from changed_messages)
+        and {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),
@@ -41,7 +52,7 @@ clicks as (
     select * from {{ ref('int_clicks_judged') }}
     where message_id is not null
     {%- if since %}
-        and message_key in (select message_key from changed_messages)
+        and {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),
@@ -50,7 +61,10 @@ unsubscribes as (
 
     select * from {{ ref('stg_bitrix__unsubscribes') }}
     where not is_deleted
-        and recipient_id is not null
+        and {{
+            among('recipient_id', 'select recipient_id from changed_messages where recipient_id is not null')
+            if since else 'recipient_id is not null'
+        }}
 
 ),
 
@@ -69,7 +83,7 @@ esp_departures as (
         and not is_gone
         and message_id is not null
     {%- if since %}
-        and message_key in (select message_key from changed_messages)
+        and {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),

@@ -5,133 +5,119 @@
     unlogged=false,
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['_built_at']}],
+    pre_hook="{{ plan_for_bulk(always=true) }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
-{%- set since = incremental_since() -%}
-{%- set is_new = newer_than(since) if since else 'false' -%}
+{#-
+    What is looked up goes by the indexes of the raw tables and of the models, so that a day costs what a day brought.
+-#}
+-- depends_on: {{ ref('int_loads') }}, {{ ref('int_mailboxes') }}, {{ ref('int_dispatches') }}, {{ ref('int_esp_events') }}
+-- depends_on: {{ ref('stg_bitrix__recipients') }}, {{ ref('stg_bitrix__message_arrivals') }}, {{ ref('int_recipient_cards') }}
+{%- set since = incremental_since() %}
+{%- set changed_addresses = 'select address_id from changed_mailboxes where address_id is not null' %}
+{%- set changed_contacts = 'select contact_id from changed_mailboxes where contact_id is not null' %}
+{%- set changed_postings = 'select posting_id from changed_dispatches where posting_id is not null' %}
+{%- set no_text = 'cast(null as ' ~ dbt.type_string() ~ ')' %}
 
-with recent_loads as (
-
-    select load_id
-    from {{ ref('int_loads') }}
-    where {{ is_new }}
-
-),
-
-changed_mailboxes as (
+{% if since -%}
+with changed_mailboxes as (
 
     select * from {{ ref('int_mailboxes') }}
-    where {{ is_new }}
+    where _built_at > {{ since }}
 
 ),
 
 changed_dispatches as (
 
     select * from {{ ref('int_dispatches') }}
-    where {{ is_new }}
+    where _built_at > {{ since }}
+
+),
+
+recipient_rows as (
+
+    {%- for condition in [
+        only_new_loads(since), among('posting_id', changed_postings), among('address_id', changed_addresses)
+    ] %}
+
+    select
+        recipient_id,
+        posting_id
+    from {{ ref('stg_bitrix__recipients') }}
+    where {{ condition }}
+    {{- '\n\n    union all' if not loop.last }}
+    {%- endfor %}
+
+),
+
+told as (
+
+    select address_id
+    from {{ ref('int_recipient_cards') }}
+    where card_type = 'contact'
+        and {{ among('card_id', changed_contacts) }}
 
 ),
 
 mailboxes as (
 
     select * from {{ ref('int_mailboxes') }}
-    where not is_gone
+    where {{ among('address_id', 'select address_id from told') }}
+        and not is_gone
 
 ),
 
--- imported once for each use: what is used twice is first worked out whole, with all its columns
-recipients as (
+-- where the address is gone, or is nobody's, the row may still name a CRM contact
+addresses_of_contacts as (
 
-    select * from {{ ref('stg_bitrix__recipients') }}
+    select told.address_id
 
-),
-
-recipients_by_address as (
-
-    select * from {{ ref('stg_bitrix__recipients') }}
-
-),
-
-recipients_with_cards as (
-
-    select * from {{ ref('stg_bitrix__recipients') }}
+    from told
+    left join mailboxes
+        on told.address_id = mailboxes.address_id
+    where mailboxes.person_id is null
 
 ),
 
-arrivals as (
+recipients_of_nobody as (
 
-    select * from {{ ref('stg_bitrix__message_arrivals') }}
-
-),
-
-esp_events as (
-
-    select * from {{ ref('int_esp_events') }}
-
-),
-
-esp_events_by_mailbox as (
-
-    select * from {{ ref('int_esp_events') }}
-
-),
-
-esp_events_by_dispatch as (
-
-    select * from {{ ref('int_esp_events') }}
-
-),
-
--- one look at the largest table for all that may have changed about its rows
-recipient_rows as (
+    {%- for condition in [among('address_id', 'select address_id from addresses_of_contacts'), 'address_id is null'] %}
 
     select
         recipient_id,
-        posting_id
-
-    from recipients
-    where _load_id in (select load_id from recent_loads)
-        or posting_id in (select posting_id from changed_dispatches where posting_id is not null)
-        or address_id in (select address_id from changed_mailboxes where address_id is not null)
-
-),
-
--- where the address is gone, the row may still name a CRM contact; few are, so the fields of few have to be parsed
-recipients_of_nobody as (
-
-    select recipients_by_address.recipient_id
-
-    from recipients_by_address
-    left join mailboxes
-        on recipients_by_address.address_id = mailboxes.address_id
-    where mailboxes.person_id is null
+        posting_id,
+        crm_contact_id
+    from {{ ref('stg_bitrix__recipients') }}
+    where {{ condition }}
+    {{- '\n\n    union all' if not loop.last }}
+    {%- endfor %}
 
 ),
 
 recipients_of_contacts as (
 
     select
-        recipients_with_cards.recipient_id,
-        recipients_with_cards.posting_id
+        recipients_of_nobody.recipient_id,
+        recipients_of_nobody.posting_id
 
     from recipients_of_nobody
-    inner join recipients_with_cards
-        on recipients_of_nobody.recipient_id = recipients_with_cards.recipient_id
     inner join changed_mailboxes
-        on recipients_with_cards.crm_contact_id = changed_mailboxes.contact_id
+        on recipients_of_nobody.crm_contact_id = changed_mailboxes.contact_id
 
 ),
 
 bitrix_events as (
 
+    {%- for condition in [only_new_loads(since), among('posting_id', changed_postings)] %}
+
     select
         coalesce('bitrix:' || recipient_id, event_id) as message_key,
         recipient_id,
         posting_id
-
-    from arrivals
-    where _load_id in (select load_id from recent_loads)
-        or posting_id in (select posting_id from changed_dispatches where posting_id is not null)
+    from {{ ref('stg_bitrix__message_arrivals') }}
+    where {{ condition }}
+    {{- '\n\n    union all' if not loop.last }}
+    {%- endfor %}
 
 ),
 
@@ -142,37 +128,30 @@ esp_events_touched as (
         dispatch_key,
         previous_message_key,
         previous_dispatch_key
+    from {{ ref('int_esp_events') }}
+    where _built_at > {{ since }}
 
-    from esp_events
-    where {{ is_new }}
-
-    union all
-
-    select
-        esp_events.message_key,
-        esp_events.dispatch_key,
-        cast(null as {{ dbt.type_string() }}) as previous_message_key,
-        cast(null as {{ dbt.type_string() }}) as previous_dispatch_key
-
-    from esp_events_by_mailbox as esp_events
-    inner join changed_mailboxes
-        on esp_events.email = changed_mailboxes.email
-    where changed_mailboxes.address_id is null
+    {%- for condition in [
+        among('email', 'select email from changed_mailboxes where address_id is null and email is not null'),
+        among('dispatch_key', 'select dispatch_key from changed_dispatches'),
+    ] %}
 
     union all
 
     select
-        esp_events.message_key,
-        esp_events.dispatch_key,
-        cast(null as {{ dbt.type_string() }}) as previous_message_key,
-        cast(null as {{ dbt.type_string() }}) as previous_dispatch_key
-
-    from esp_events_by_dispatch as esp_events
-    inner join changed_dispatches
-        on esp_events.dispatch_key = changed_dispatches.dispatch_key
+        message_key,
+        dispatch_key,
+        {{ no_text }} as previous_message_key,
+        {{ no_text }} as previous_dispatch_key
+    from {{ ref('int_esp_events') }}
+    where {{ condition }}
+    {%- endfor %}
 
 ),
 
+{% else -%}
+with
+{%- endif %}
 touched as (
 
     {%- if since %}

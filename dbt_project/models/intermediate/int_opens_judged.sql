@@ -4,7 +4,10 @@
     unlogged=false,
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['message_key']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}",
+    pre_hook=[
+        "{{ plan_for_bulk(always=true) }}",
+        "{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}",
+    ],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 {%- set since = incremental_since('verdict_version', verdict_version()) -%}
@@ -25,7 +28,7 @@ opens as (
 
     from {{ ref('int_opens') }}
     {%- if since %}
-    where message_key in (select message_key from changed_messages)
+    where {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),
@@ -35,7 +38,7 @@ clicks as (
     select * from {{ ref('int_clicks_judged') }}
     where message_id is not null
     {%- if since %}
-        and message_key in (select message_key from changed_messages)
+        and {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),

@@ -11,6 +11,7 @@ visits as (
 
     select * from {{ ref('int_visits') }}
     where person_id is not null
+        and not is_gone
 
 ),
 

@@ -2,6 +2,7 @@
     materialized='incremental',
     incremental_strategy='append',
     unlogged=false,
+    indexes=[{'columns': ['address_id', 'card_type', 'card_id'], 'unique': true}, {'columns': ['card_id']}, {'columns': ['_built_at']}],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
@@ -15,9 +16,7 @@ with recipients as (
 
     select * from {{ ref('stg_bitrix__recipients') }}
     where address_id is not null
-        {%- if since %}
-        and _load_id in (select load_id from {{ ref('int_loads') }} where _built_at > {{ since }})
-        {%- endif %}
+        and {{ only_new_loads(since) }}
 
 ),
 

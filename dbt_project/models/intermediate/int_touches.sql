@@ -15,6 +15,7 @@ opens as (
 visits as (
 
     select * from {{ ref('int_visits') }}
+    where not is_gone
 
 ),
 

@@ -8,7 +8,7 @@
     incremental_strategy='delete+insert',
     unique_key='trace_id',
     on_schema_change='fail',
-    indexes=[{'columns': ['trace_id'], 'unique': true}],
+    indexes=[{'columns': ['trace_id'], 'unique': true}, {'columns': ['tracking_source_id']}, {'columns': ['_built_at']}],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
@@ -19,9 +19,7 @@
 with traces as (
 
     select * from {{ ref('stg_bitrix__traces') }}
-    {%- if since %}
-    where _load_id in (select load_id from {{ ref('int_loads') }} where _built_at > {{ since }})
-    {%- endif %}
+    where {{ only_new_loads(since) }}
 
 ),
 

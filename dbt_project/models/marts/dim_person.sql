@@ -1,42 +1,180 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='person_id',
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['person_id'], 'unique': true}, {'columns': ['_built_at']}],
+    pre_hook=[
+        "{{ plan_for_bulk(always=true) }}",
+        "{{ drop_people_gone() }}",
+    ],
+) }}
+
+{#-
+    In an increment the people are looked at of whom an identifier, a card, an address, a subscription or a message changed. Those who are
+    nobody any more are dropped before.
+-#}
+-- depends_on: {{ ref('int_identity_claims') }}, {{ ref('int_identifiers') }}, {{ ref('int_loads') }}
+-- depends_on: {{ ref('stg_bitrix__cards') }}, {{ ref('stg_bitrix__multi_field_arrivals') }}, {{ ref('stg_bitrix__multi_fields') }}
+{%- set since = incremental_since() %}
+{%- set address_ids -%}
+    select address_id from {{ ref('int_mailboxes') }}
+    where {{ among('email', 'select email from people_emails') }}
+        and address_id is not null
+        and not is_gone
+{%- endset %}
+
+{% if since -%}
+with cards_with_news as (
+
+    select
+        card_type,
+        card_id
+
+    from {{ ref('stg_bitrix__cards') }}
+    where {{ only_new_loads(since) }}
+
+),
+
+multi_fields_with_news as (
+
+    select multi_field_id
+    from {{ ref('stg_bitrix__multi_field_arrivals') }}
+    where {{ only_new_loads(since) }}
+
+),
+
+cards_of_multi_fields as (
+
+    select
+        entity_type as card_type,
+        entity_id as card_id
+
+    from {{ ref('stg_bitrix__multi_fields') }}
+    where {{ among('multi_field_id', 'select multi_field_id from multi_fields_with_news') }}
+
+),
+
+emails_with_news as (
+
+    select email from {{ ref('stg_bitrix__addresses') }}
+    where {{ only_new_loads(since) }}
+
+    union
+
+    select email from {{ ref('stg_esp__contacts') }}
+    where {{ only_new_loads(since) }}
+
+),
+
+touched_people as (
+
+    {{ people_with_news(since) | indent(4) }}
+
+    union
+
+    select identifiers.person_id
+    from {{ ref('int_identifiers_joined') }} as identifiers
+    inner join cards_with_news
+        on identifiers.kind = cards_with_news.card_type
+            and identifiers.card_id = cards_with_news.card_id
+    where {{ among('identifiers.card_id', 'select card_id from cards_with_news') }}
+
+    union
+
+    select identifiers.person_id
+    from {{ ref('int_identifiers_joined') }} as identifiers
+    inner join cards_of_multi_fields
+        on identifiers.kind = cards_of_multi_fields.card_type
+            and identifiers.card_id = cards_of_multi_fields.card_id
+    where {{ among('identifiers.card_id', 'select card_id from cards_of_multi_fields') }}
+
+    union
+
+    select person_id
+    from {{ ref('int_identifiers_joined') }}
+    where {{ among('identifier_id', "select 'email:' || " ~ dbt.hash('email') ~ " from emails_with_news where email is not null") }}
+
+    union
+
+    select person_id
+    from {{ ref('int_person_engagement') }}
+    where _built_at > {{ since }}
+
+),
+
+identifiers as (
+
+    select * from {{ ref('int_identifiers_joined') }}
+    where {{ among('person_id', 'select person_id from touched_people') }}
+
+),
+{%- else -%}
 with identifiers as (
 
     select * from {{ ref('int_identifiers_joined') }}
 
 ),
+{%- endif %}
 
 people_emails as (
 
-    select * from {{ ref('int_people_emails') }}
+    select
+        identifier as email,
+        person_id
+
+    from identifiers
+    where kind = 'email'
 
 ),
 
 people_phones as (
 
-    select * from {{ ref('int_people_phones') }}
+    select
+        identifier as phone,
+        person_id
+
+    from identifiers
+    where kind = 'phone'
 
 ),
 
 people_crm_cards as (
 
-    select * from {{ ref('int_people_crm_cards') }}
+    select
+        kind as card_type,
+        card_id,
+        person_id
+
+    from identifiers
+    where kind in ('contact', 'lead', 'company', 'user')
 
 ),
 
 contacts as (
 
     select * from {{ ref('stg_bitrix__contacts') }}
+    {%- if since %}
+    where {{ among('contact_id', "select card_id from people_crm_cards where card_type = 'contact'") }}
+    {%- endif %}
 
 ),
 
 leads as (
 
     select * from {{ ref('stg_bitrix__leads') }}
+    {%- if since %}
+    where {{ among('lead_id', "select card_id from people_crm_cards where card_type = 'lead'") }}
+    {%- endif %}
 
 ),
 
 users as (
 
     select * from {{ ref('stg_bitrix__users') }}
+    {%- if since %}
+    where {{ among('user_id', "select card_id from people_crm_cards where card_type = 'user'") }}
+    {%- endif %}
 
 ),
 
@@ -44,6 +182,9 @@ addresses as (
 
     select * from {{ ref('stg_bitrix__addresses') }}
     where not is_deleted
+    {%- if since %}
+        and {{ among('address_id', address_ids) }}
+    {%- endif %}
 
 ),
 
@@ -51,24 +192,37 @@ subscribers as (
 
     select * from {{ ref('stg_esp__contacts') }}
     where not is_deleted
+    {%- if since %}
+        and {{ among('email', 'select email from people_emails') }}
+    {%- endif %}
 
 ),
 
 contact_emails as (
 
     select * from {{ ref('int_contact_emails_ranked') }}
+    {%- if since %}
+    where {{ among('contact_id', "select card_id from people_crm_cards where card_type = 'contact'") }}
+    {%- endif %}
 
 ),
 
 multi_field_phones as (
 
     select * from {{ ref('stg_bitrix__multi_field_phones') }}
+    {%- if since %}
+    where {{ among('entity_id', "select card_id from people_crm_cards where card_type = 'contact'") }}
+    {%- endif %}
 
 ),
 
 engagement as (
 
     select * from {{ ref('int_person_engagement') }}
+    where not is_gone
+    {%- if since %}
+        and {{ among('person_id', 'select person_id from touched_people') }}
+    {%- endif %}
 
 ),
 
@@ -285,7 +439,8 @@ final as (
         engagement.last_sent_at,
         cast(coalesce(engagement.sent_count, 0) as bigint) as sent_count,
         engagement.last_opened_at,
-        engagement.last_clicked_at
+        engagement.last_clicked_at,
+        {{ built_at() }} as _built_at
 
     from people
     left join contacts_ranked

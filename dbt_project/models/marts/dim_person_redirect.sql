@@ -10,6 +10,7 @@ claims as (
 
     select * from {{ ref('int_identity_claims') }}
     where is_deleted
+        and not is_gone
         and other_kind in ('email', 'phone')
 
 ),

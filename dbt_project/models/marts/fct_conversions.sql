@@ -14,6 +14,7 @@ letter_links as (
 
     select * from {{ ref('int_letter_link') }}
     where letter_id is not null
+        and not is_gone
 
 ),
 

@@ -3,7 +3,10 @@
     incremental_strategy='append',
     on_schema_change='append_new_columns',
     indexes=[{'columns': ['message_key']}, {'columns': ['person_id', 'event_type']}, {'columns': ['_built_at']}],
-    pre_hook="{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}"
+    pre_hook=[
+        "{{ plan_for_bulk(always=true) }}",
+        "{{ drop_changed_rows('int_message_changes', 'verdict_version', verdict_version()) }}",
+    ],
 ) }}
 {%- set since = incremental_since('verdict_version', verdict_version()) -%}
 {%- set no_text = 'cast(null as ' ~ dbt.type_string() ~ ')' -%}
@@ -25,17 +28,11 @@ bitrix_messages as (
 
 ),
 
-messages_left as (
-
-    select * from {{ ref('int_bitrix_messages') }}
-
-),
-
 opens as (
 
     select * from {{ ref('int_opens_judged') }}
     {%- if since %}
-    where message_key in (select message_key from changed_messages)
+    where {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),
@@ -44,7 +41,7 @@ clicks as (
 
     select * from {{ ref('int_clicks_judged') }}
     {%- if since %}
-    where message_key in (select message_key from changed_messages)
+    where {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),
@@ -57,7 +54,10 @@ unsubscribes as (
 
     from {{ ref('stg_bitrix__unsubscribes') }}
     where not is_deleted
-        and recipient_id {{ 'in (select recipient_id from changed_messages)' if since else 'is not null' }}
+        and {{
+            among('recipient_id', 'select recipient_id from changed_messages where recipient_id is not null')
+            if since else 'recipient_id is not null'
+        }}
 
     union all
 
@@ -70,6 +70,15 @@ unsubscribes as (
         and recipient_id is null
     {%- if since %}
         and 'bitrix:unsubscribed:' || unsubscribe_id in (select message_key from changed_messages)
+    {%- endif %}
+
+),
+
+messages_left as (
+
+    select * from {{ ref('int_bitrix_messages') }}
+    {%- if since %}
+    where {{ among('recipient_id', 'select recipient_id from unsubscribes') }}
     {%- endif %}
 
 ),
@@ -90,7 +99,7 @@ esp_events as (
     where event_type in ('sent', 'delivered', 'bounced', 'rejected', 'unsubscribed', 'complained')
         and not is_gone
     {%- if since %}
-        and message_key in (select message_key from changed_messages)
+        and {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),
@@ -106,6 +115,9 @@ mailboxes as (
 
     select * from {{ ref('int_mailboxes') }}
     where not is_gone
+    {%- if since %}
+        and {{ among('mailbox_key', "select 'email:' || email from esp_events") }}
+    {%- endif %}
 
 ),
 
@@ -125,7 +137,7 @@ sends_and_bounces as (
     from bitrix_messages
     where (is_sent or is_bounced)
     {%- if since %}
-        and message_key in (select message_key from changed_messages)
+        and {{ among('message_key', 'select message_key from changed_messages') }}
     {%- endif %}
 
 ),

@@ -1,5 +1,7 @@
+{{ config(materialized='view') }}
+
 select
-    {{ dbt.concat(['entity_type', "':'", 'entity_id']) }} as link_id,
+    link_id,
     entity_type,
     entity_id,
     letter_id,
@@ -9,3 +11,4 @@ select
     unmatched_reason
 
 from {{ ref('int_letter_link') }}
+where not is_gone

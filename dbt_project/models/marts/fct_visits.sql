@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 select
     visit_id,
     person_id,
@@ -13,3 +15,4 @@ select
     link_tier
 
 from {{ ref('int_visits') }}
+where not is_gone

@@ -8,6 +8,7 @@ visits as (
 
     select * from {{ ref('int_visits') }}
     where letter_id is not null
+        and not is_gone
 
 ),
 

@@ -47,6 +47,7 @@ people_emails as (
 person_engagement as (
 
     select * from {{ ref('int_person_engagement') }}
+    where not is_gone
 
 ),
 

@@ -17,6 +17,7 @@ visits as (
 
     from {{ ref('int_visits') }}
     where person_id is not null
+        and not is_gone
     group by person_id
 
 ),

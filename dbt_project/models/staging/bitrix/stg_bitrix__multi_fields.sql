@@ -9,8 +9,7 @@ countries as (
 
     select
         fm_id,
-        min(case when _deleted_at is null then country_code end) as country_code,
-        max(_load_id) as _load_id
+        min(case when _deleted_at is null then country_code end) as country_code
 
     from {{ source('bitrix', 'b_crm_field_multi_phone_country') }}
     group by fm_id
@@ -22,9 +21,7 @@ renamed as (
     select
         -- ids
         source.id as multi_field_id,
-        cast(source.element_id as bigint) as entity_id,
-        source._load_id,
-        countries._load_id as _country_load_id,
+        source.element_id as entity_id,
 
         -- text
         case source.entity_id

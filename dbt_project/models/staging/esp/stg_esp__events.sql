@@ -12,50 +12,6 @@ with source as (
 
 ),
 
-hearsay as (
-
-    select * from source
-    where source <> 'poll'
-
-),
-
-repeated as (
-
-    select distinct
-        hearsay.esp,
-        hearsay.account,
-        hearsay.external_id
-
-    from hearsay
-    inner join source as told
-        on hearsay.esp = told.esp
-            and hearsay.account = told.account
-            and hearsay.email = told.email
-            and hearsay.event_type = told.event_type
-    where
-        (told.source = 'poll' or (hearsay.source = 'snapshot' and told.source = 'webhook'))
-        and told._deleted_at is null
-        and hearsay._deleted_at is null
-        -- two letters by what is known of both
-        and coalesce(hearsay.message_ref, told.message_ref, '') = coalesce(told.message_ref, hearsay.message_ref, '')
-        and (
-            (
-                hearsay.campaign_id = told.campaign_id
-                and (
-                    -- happens to a letter once, or is all that a last state can say
-                    hearsay.event_type not in ('opened', 'clicked')
-                    or hearsay.source = 'snapshot'
-                )
-            )
-            or (
-                coalesce(hearsay.campaign_id, told.campaign_id, '') = coalesce(told.campaign_id, hearsay.campaign_id, '')
-                and abs({{ seconds_between('told.occurred_at', 'hearsay.occurred_at') }}) <= {{ var('webhook_match_seconds') }}
-                and coalesce(hearsay.url, '') = coalesce(told.url, '')
-            )
-        )
-
-),
-
 renamed as (
 
     select
@@ -84,11 +40,35 @@ renamed as (
         source.occurred_at
 
     from source
-    left join repeated
-        on source.esp = repeated.esp
-            and source.account = repeated.account
-            and source.external_id = repeated.external_id
-    where repeated.external_id is null
+    where not exists (
+        select 1
+        from {{ source('esp', 'events') }} as told
+        where source.source <> 'poll'
+            and source._deleted_at is null
+            and source.esp = told.esp
+            and source.account = told.account
+            and source.email = told.email
+            and source.event_type = told.event_type
+            and (told.source = 'poll' or (source.source = 'snapshot' and told.source = 'webhook'))
+            and told._deleted_at is null
+            -- two letters by what is known of both
+            and coalesce(source.message_ref, told.message_ref, '') = coalesce(told.message_ref, source.message_ref, '')
+            and (
+                (
+                    source.campaign_id = told.campaign_id
+                    and (
+                        -- happens to a letter once, or is all that a last state can say
+                        source.event_type not in ('opened', 'clicked')
+                        or source.source = 'snapshot'
+                    )
+                )
+                or (
+                    coalesce(source.campaign_id, told.campaign_id, '') = coalesce(told.campaign_id, source.campaign_id, '')
+                    and abs({{ seconds_between('told.occurred_at', 'source.occurred_at') }}) <= {{ var('webhook_match_seconds') }}
+                    and coalesce(source.url, '') = coalesce(told.url, '')
+                )
+            )
+    )
 
 )
 
