@@ -1,3 +1,6 @@
+{{ config(schema='intermediate') }}
+
+{# Beside the marts it reads: layers are built one after the other, and the intermediate one comes before them. #}
 with holdouts as (
 
     select * from {{ ref('stg_ops__holdouts') }}

@@ -1,3 +1,6 @@
+{{ config(schema='intermediate') }}
+
+{# Beside the marts it reads: layers are built one after the other, and the intermediate one comes before them. #}
 with trials as (
 
     select * from {{ ref('int_segment_trials') }}
