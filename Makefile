@@ -49,6 +49,7 @@ bench-transform: ## Measure what the models cost, at first and every day (EVENTS
 
 figures: ## Measure what pushes cost and withstand, what the inbox bears, how long an unsubscribe takes (an hour)
 	@scripts/bootstrap dev
+	@$(PY) -m bench.activation
 	@$(PY) -m bench.esps
 	@$(PY) -m bench.inbox
 	@$(PY) -m bench.relay

@@ -45,6 +45,7 @@ REFUSED_RETRY_AFTER = timedelta(days=7)
 """A refusal is an answer, not a fault: it is asked again only now and then, or when the contact changed."""
 
 _SAMPLE_SIZE = 5
+_FIELDS_AT_ONCE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +169,14 @@ def plan_segment(
         "refused_before": at - REFUSED_RETRY_AFTER,
         "mode": segment.mode,
         "segment": segment.name,
-        "sends_attributes": sends_attributes,
         "holdout": round(segment.holdout_pct * 100),
         "links": segment.links,
     }
     _start(connection, values)
     relation = sql.Identifier(*segment.relation.split("."))
-    _execute(connection, sql.SQL(statements.JUDGE_PEOPLE).format(relation=relation), values)
-    connection.execute("analyze judged")
+    fields = _fingerprints(connection, relation) if sends_attributes else sql.SQL("'{}'::jsonb")
+    _execute(connection, sql.SQL(statements.JUDGE_PEOPLE).format(relation=relation, fields=fields), values)
+    connection.execute("analyze judged, confirmed, suppressed, tried")
     _execute(connection, statements.PLAN_SEGMENT, values)
     size, subtracted, held_out = _row(connection, statements.COUNT_JUDGED, values)
     ours, members = _row(connection, statements.COUNT_MEMBERS, values)
@@ -228,7 +229,28 @@ def _suppressions_of(target: Target) -> str | sql.Composed:
     return sql.SQL(statements.PLAN_CRM_FLAGS).format(relation=sql.Identifier(*relation), key=sql.Identifier(key))
 
 
+def _fingerprints(connection: Connection, relation: sql.Identifier) -> sql.Composed:
+    """An expression that gives field -> fingerprint of `people.attributes`."""
+    rows = connection.execute(statements.ATTRIBUTE_COLUMNS, [relation.as_string(connection)]).fetchall()
+    columns = [str(row[0]) for row in rows]
+    # a function takes a hundred arguments at most
+    parts = [columns[start : start + _FIELDS_AT_ONCE] for start in range(0, len(columns), _FIELDS_AT_ONCE)] or [[]]
+    return sql.SQL(" || ").join(
+        sql.SQL("jsonb_build_object({pairs})").format(
+            pairs=sql.SQL(", ").join(
+                sql.SQL("{name}::text, left(md5((people.attributes -> {name})::text), 16)").format(
+                    name=sql.Literal(name)
+                )
+                for name in part
+            )
+        )
+        for part in parts
+    )
+
+
 def _start(connection: Connection, values: dict[str, Any]) -> None:
+    # A million members are joined in memory; the default makes every step of it go through files.
+    connection.execute("set work_mem = '128MB'")
     for statement in statements.TEMPORARY_TABLES:
         connection.execute(statement)
     for statement in (statements.READ_CONFIRMED, statements.READ_SUPPRESSED, statements.READ_TRIED):
