@@ -10,7 +10,7 @@ subtracted from every segment here, always.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,6 +43,9 @@ FLAGGED = {
 
 REFUSED_RETRY_AFTER = timedelta(days=7)
 """A refusal is an answer, not a fault: it is asked again only now and then, or when the contact changed."""
+
+LINKS = ("preferences_url", "unsubscribe_url")
+"""The attributes of who has links, in segments that send them along."""
 
 _SAMPLE_SIZE = 5
 _FIELDS_AT_ONCE = 40
@@ -174,7 +177,11 @@ def plan_segment(
     }
     _start(connection, values)
     relation = sql.Identifier(*segment.relation.split("."))
-    fields = _fingerprints(connection, relation) if sends_attributes else sql.SQL("'{}'::jsonb")
+    fields = (
+        _fingerprints(connection, relation, LINKS if segment.links else ())
+        if sends_attributes
+        else sql.SQL("'{}'::jsonb")
+    )
     _execute(connection, sql.SQL(statements.JUDGE_PEOPLE).format(relation=relation, fields=fields), values)
     connection.execute("analyze judged, confirmed, suppressed, tried")
     _execute(connection, statements.PLAN_SEGMENT, values)
@@ -229,13 +236,13 @@ def _suppressions_of(target: Target) -> str | sql.Composed:
     return sql.SQL(statements.PLAN_CRM_FLAGS).format(relation=sql.Identifier(*relation), key=sql.Identifier(key))
 
 
-def _fingerprints(connection: Connection, relation: sql.Identifier) -> sql.Composed:
-    """An expression that gives field -> fingerprint of `people.attributes`."""
+def _fingerprints(connection: Connection, relation: sql.Identifier, more: Sequence[str]) -> sql.Composed:
+    """An expression that gives field -> fingerprint of `people.attributes`; of `more` only where there is one."""
     rows = connection.execute(statements.ATTRIBUTE_COLUMNS, [relation.as_string(connection)]).fetchall()
-    columns = [str(row[0]) for row in rows]
+    columns = [*(str(row[0]) for row in rows), *more]
     # a function takes a hundred arguments at most
     parts = [columns[start : start + _FIELDS_AT_ONCE] for start in range(0, len(columns), _FIELDS_AT_ONCE)] or [[]]
-    return sql.SQL(" || ").join(
+    built = sql.SQL(" || ").join(
         sql.SQL("jsonb_build_object({pairs})").format(
             pairs=sql.SQL(", ").join(
                 sql.SQL("{name}::text, left(md5((people.attributes -> {name})::text), 16)").format(
@@ -246,6 +253,7 @@ def _fingerprints(connection: Connection, relation: sql.Identifier) -> sql.Compo
         )
         for part in parts
     )
+    return sql.SQL("jsonb_strip_nulls({built})").format(built=built) if more else built
 
 
 def _start(connection: Connection, values: dict[str, Any]) -> None:

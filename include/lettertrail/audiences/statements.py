@@ -248,7 +248,8 @@ select
     people.attributes,
     {fields},
     suppressed.state,
-    %(holdout)s > 0 and ('x' || substr(md5(%(segment)s || ':' || people.draw_key), 1, 8))::bit(32)::bigint %% 10000 < %(holdout)s
+    %(holdout)s > 0
+    and ('x' || substr(md5(%(segment)s || ':' || people.draw_key), 1, 8))::bit(32)::bigint %% 10000 < %(holdout)s
 from people
 left join suppressed using (record_key)
 """
