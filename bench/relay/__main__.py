@@ -39,7 +39,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("lettertrail").setLevel(logging.WARNING)
     count = int(LETTERS * options.share)
-    blows = {"kills": max(2, count // 250), "faults": max(10, count // 20), "seed": options.seed, "rate": RATE}
+    blows = {"kills": max(2, count // 800), "faults": max(10, count // 20), "seed": options.seed, "rate": RATE}
     with _running() as at:
         calm = storm(at, count // 10, kills=0, faults=0, seed=options.seed, rate=CALM_RATE, first=1_000_000)
         log.info("calm: %s", _said(calm))

@@ -48,7 +48,7 @@ class Storm:
 
 
 def storm(
-    at: Place, count: int, *, kills: int, faults: int, seed: int, rate: float, first: int = 0, patience: float = 300
+    at: Place, count: int, *, kills: int, faults: int, seed: int, rate: float, first: int = 0, patience: float = 900
 ) -> Storm:
     """Sends `count` letters at a steady rate, one in twenty of them twice, and breaks things at moments by the seed.
 
