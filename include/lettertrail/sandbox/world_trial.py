@@ -50,4 +50,6 @@ def try_out(seed: int, *, people: int, days: int, letters: int) -> TrialWorld:
 def _spent(rng: np.random.Generator, orders: Ints) -> Floats:
     who = np.repeat(np.arange(len(orders)), orders)
     amounts = np.maximum(SMALLEST_ORDER, rng.lognormal(np.log(MEDIAN_ORDER), ORDER_SIGMA, len(who)))
-    return np.bincount(who, weights=np.round(amounts, 2), minlength=len(orders))
+    spent: Floats = np.zeros(len(orders))
+    np.add.at(spent, who, np.round(amounts, 2))
+    return spent
