@@ -72,7 +72,8 @@ class Life:
         )
 
     def sign(self) -> Signed:
-        """As the role that pushes."""
+        """As the role that pushes, which reads marts; here they are the owner's and not dbt's."""
+        self.house.run("grant select on marts.mart_preference_page to lettertrail_sync")
         dsn = psycopg.conninfo.make_conninfo(self.house.dsn, user="lettertrail_sync", password=PASSWORD)
         return sign_links(dsn, LINKS, clock=fixed_clock(self.house.now))
 
