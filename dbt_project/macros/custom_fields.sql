@@ -32,6 +32,15 @@
     )
 {%- endmacro %}
 
+{#- Whether a JSON list or object holds anything. -#}
+{% macro json_is_filled(json) -%}
+    {{ return(adapter.dispatch('json_is_filled')(json)) }}
+{%- endmacro %}
+
+{% macro default__json_is_filled(json) -%}
+    {{ json }} not in ('[]', '{}', 'null')
+{%- endmacro %}
+
 {#- A yes-or-no field as text, however the site keeps it; null when it says neither. -#}
 {% macro text_to_boolean(column) -%}
     case

@@ -17,3 +17,18 @@
 {% macro postgres__plan_for_bulk() -%}
     set local enable_nestloop = off
 {%- endmacro %}
+
+{#-
+    A pre-hook after plan_for_bulk (which comes from dbt_project.yml), for a model that looks up few rows of large tables by their keys:
+    the planner may do so again.
+-#}
+{% macro plan_for_few() -%}
+    {{ return(adapter.dispatch('plan_for_few')()) }}
+{%- endmacro %}
+
+{% macro default__plan_for_few() -%}
+{%- endmacro %}
+
+{% macro postgres__plan_for_few() -%}
+    set local enable_nestloop = on
+{%- endmacro %}

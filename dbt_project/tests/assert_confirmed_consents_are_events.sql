@@ -7,6 +7,7 @@ with confirmed as (
 
     from {{ ref('int_consent_events') }}
     where ends_suppression
+        and not is_gone
     group by email
 
 )

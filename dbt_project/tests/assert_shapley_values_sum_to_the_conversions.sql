@@ -6,7 +6,7 @@ with converted as (
         sum(conversion_count) as conversion_count
 
     from {{ ref('int_path_sequences') }}
-    where sequence_key is not null
+    where sequence_number is not null
         and conversion_count + non_conversion_count > 0
     group by conversion_type
 

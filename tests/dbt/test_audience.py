@@ -190,8 +190,8 @@ def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path_factory
     run = dbt(
         "run",
         "--select",
-        "int_loads int_esp_events int_soft_bounce_runs int_suppression_evidence int_agreement_versions",
-        "int_consent_events fct_suppression_evidence dim_suppression fct_consent_events",
+        "int_loads int_esp_events int_esp_departures int_soft_bounce_runs int_suppression_evidence",
+        "int_agreement_versions int_consent_events fct_suppression_evidence dim_suppression fct_consent_events",
         dsn=changed_dsn,
         work_dir=tmp_path_factory.mktemp("changed_audience"),
         variables={"run_at": "2026-11-02T00:00:00+03:00"},

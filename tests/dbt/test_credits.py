@@ -21,8 +21,11 @@ from tests.dbt.marts_agree import credits_agree, same_credits
 
 from lettertrail.warehouse.embedded import EmbeddedPostgres
 
-LEDGER_MODELS = "int_conversion_inputs int_touches_ranked fct_attribution_ledger fct_attribution_credits"
-FROM_CARDS = "int_deals int_orders int_conversions fct_conversions"
+LEDGER_MODELS = (
+    "int_touch_changes int_conversion_changes int_conversion_inputs int_touches_ranked fct_attribution_ledger"
+    " fct_attribution_credits fct_letter_conversions"
+)
+FROM_CARDS = "int_deals int_orders int_conversions"
 WON = """
     select source_id, amount from marts.fct_conversions
     where conversion_type = 'deal_won'
@@ -39,6 +42,15 @@ EDITS = (
     "update raw_bitrix.b_sale_order_payment set paid = 'N', is_return = 'P' where order_id = {order}",
     "update raw_bitrix.b_sale_order set payed = 'N', sum_paid = 0 where id = {order}",
 )
+KEPT = (
+    "intermediate.int_touch_changes",
+    "intermediate.int_conversion_changes",
+    "intermediate.int_conversion_inputs",
+    "intermediate.int_touches_ranked",
+    "marts.fct_attribution_ledger",
+    "marts.fct_letter_conversions",
+)
+"""What the models of credit keep from run to run."""
 EDITED_AT = datetime(2026, 11, 2, tzinfo=UTC)
 MERGED_AT = datetime(2026, 11, 3, tzinfo=UTC)
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -209,10 +221,13 @@ def histories() -> Iterator[list[State]]:
         yield states
 
 
-def write(dsn: str, states: Sequence[State]) -> None:
-    """Puts the states, one world each, where the models of credit read."""
+def write(dsn: str, states: Sequence[State], before: Sequence[State]) -> None:
+    """Puts the states, one world each, where the models of credit read.
+
+    What changed about a touch is told as news of its message.
+    """
     with psycopg.connect(dsn) as connection:
-        connection.execute("truncate intermediate.int_conversions, intermediate.int_touches, marts.fct_conversions")
+        connection.execute("truncate intermediate.int_conversions, intermediate.int_touches")
         for each in (each for state in states for each in state.conversions.values()):
             connection.execute(
                 """
@@ -226,20 +241,17 @@ def write(dsn: str, states: Sequence[State]) -> None:
             connection.execute(
                 """
                 insert into intermediate.int_touches (
-                    touch_event_id, source, letter_id, person_id, touched_at, touch_type, channel, campaign
-                ) values (%s, 'bitrix', 'bitrix:1', %s, %s, 'clicked', %s, 'bitrix:1')
+                    touch_event_id, message_key, source, letter_id, person_id, touched_at, touch_type, channel, campaign
+                ) values (%s, %s, 'bitrix', 'bitrix:0', %s, %s, 'clicked', %s, 'bitrix:0')
                 """,
-                (key, person, touch.at, touch.channel),
+                (key, key, person, touch.at, touch.channel),
             )
-        connection.execute(
-            """
-            insert into marts.fct_conversions (
-                conversion_id, conversion_type, source_id, person_id, converted_at, amount, refunded_amount, is_revenue
+        then = {item for state in before for item in state.touches.items()}
+        now = {item for state in states for item in state.touches.items()}
+        for key in {key for key, _ in then ^ now}:
+            connection.execute(
+                "insert into intermediate.int_message_changes (message_key, _built_at) values (%s, now())", (key,)
             )
-            select conversion_id, conversion_type, 0, person_id, converted_at, amount, 0, false
-            from intermediate.int_conversions
-            """
-        )
 
 
 def step_at(step: int) -> datetime:
@@ -404,15 +416,14 @@ def lived(joined: Merged) -> tuple[RepeatedDbt, list[list[State]]]:
     """A warehouse whose ledger has lived through all steps of all histories, one increment each."""
     repeated = joined.repeated
     with psycopg.connect(repeated.dsn) as connection:
-        connection.execute("create table intermediate.touches as select * from intermediate.int_touches where false")
-        connection.execute("drop view intermediate.int_touches cascade")
-        connection.execute("alter table intermediate.touches rename to int_touches")
-        connection.execute(
-            "truncate intermediate.int_conversion_inputs, intermediate.int_touches_ranked, marts.fct_attribution_ledger"
-        )
+        for name in ("int_touches", "int_conversions"):
+            connection.execute(f"create table intermediate.written as select * from intermediate.{name} where false")
+            connection.execute(f"drop view intermediate.{name} cascade")
+            connection.execute(f"alter table intermediate.written rename to {name}")
+        connection.execute(f"truncate {', '.join(KEPT)}")
     worlds = list(histories())
     for step in range(STEPS):
-        write(repeated.dsn, [states[step] for states in worlds])
+        write(repeated.dsn, [states[step] for states in worlds], [states[step - 1] for states in worlds if step])
         build(repeated, step)
     return repeated, worlds
 
@@ -490,13 +501,53 @@ def test_increments_equal_a_rebuild(lived: tuple[RepeatedDbt, list[list[State]]]
     )
     whole = "select md5(string_agg(l::text, '|' order by l::text)) as md5 from marts.fct_attribution_ledger as l"
     before = Built(dsn, {}).rows(f"select {columns} from marts.fct_attribution_credits order by credit_id")
+    letters = Built(dsn, {}).rows(LETTERS)
     ledger = Built(dsn, {}).rows(whole)
     build(repeated, STEPS - 1)
     assert Built(dsn, {}).rows(whole) == ledger
     with psycopg.connect(dsn) as connection:
-        connection.execute("drop table marts.fct_attribution_ledger cascade")
-        connection.execute("drop table intermediate.int_conversion_inputs, intermediate.int_touches_ranked cascade")
+        connection.execute(f"drop table {', '.join(KEPT)} cascade")
     build(repeated, STEPS)
     after = Built(dsn, {}).rows(f"select {columns} from marts.fct_attribution_credits order by credit_id")
     assert before == after
     assert len(before) > 1000
+    assert letters == Built(dsn, {}).rows(LETTERS)
+
+
+LETTERS = """
+    select conversion_id, letter_id, channel, is_revenue, touch_count, credit_last_touch, credit_w_shape,
+        amount_time_decay
+    from marts.fct_letter_conversions
+    order by conversion_id, letter_id, channel
+"""
+
+
+def test_letters_sum_up_the_open_credits(lived: tuple[RepeatedDbt, list[list[State]]]) -> None:
+    """fct_letter_conversions has lived through the same steps and says of every conversion what the ledger says."""
+    repeated, _ = lived
+    differing = """
+        select * from (
+            select
+                conversion_id,
+                sum(credit_linear) as linear,
+                sum(credit_w_shape) as w_shape,
+                sum(amount_time_decay) as time_decay,
+                sum(touch_count) as touch_count
+            from marts.fct_letter_conversions
+            group by conversion_id
+        ) as letters
+        full join (
+            select
+                conversion_id,
+                sum(credit) filter (where model = 'linear') as linear,
+                sum(credit) filter (where model = 'w_shape') as w_shape,
+                sum(amount) filter (where model = 'time_decay') as time_decay,
+                count(touch_event_id) filter (where model = 'linear') as touch_count
+            from marts.fct_attribution_credits
+            group by conversion_id
+        ) as credits using (conversion_id)
+        where (letters.linear, letters.w_shape, letters.time_decay, letters.touch_count)
+            is distinct from (credits.linear, credits.w_shape, credits.time_decay, credits.touch_count)
+    """
+    assert Built(repeated.dsn, {}).rows(differing) == []
+    assert len(Built(repeated.dsn, {}).rows("select from marts.fct_letter_conversions")) > 100

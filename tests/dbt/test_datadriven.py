@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 from collections import Counter, defaultdict
@@ -90,6 +91,11 @@ def drawn(seed: int) -> Journeys:
 EXAMPLES: dict[str, Journeys] = PUBLISHED | {f"drawn_{seed}": drawn(seed) for seed in range(20)}
 
 
+def number_of(text: str) -> int:
+    """A number for a text that no other text has."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+
 def put_in(dsn: str) -> None:
     """The examples instead of the world's paths, each path as often as it was taken."""
     paths: list[tuple[object, ...]] = []
@@ -101,7 +107,8 @@ def put_in(dsn: str) -> None:
                 is_converted = number < conversions
                 # what the models go by: of repeats the first two
                 seen = [u for i, u in enumerate(units) if not (i > 1 and u == units[i - 1] == units[i - 2])]
-                paths.append((path_id, kind, is_converted, 1 if is_converted else None, f"{kind}|{'>'.join(seen)}"))
+                sequence = number_of(f"{kind}|{'>'.join(seen)}")
+                paths.append((path_id, kind, is_converted, 1 if is_converted else None, sequence))
                 steps += [
                     (
                         path_id,
@@ -120,7 +127,7 @@ def put_in(dsn: str) -> None:
             "truncate intermediate.int_path_steps"
         )
         with cursor.copy(
-            "copy intermediate.int_paths (path_id, conversion_type, converted, value, sequence_key) from stdin"
+            "copy intermediate.int_paths (path_id, conversion_type, converted, value, sequence_number) from stdin"
         ) as copy:
             for row in paths:
                 copy.write_row(row)
@@ -181,11 +188,15 @@ def inputs_as_built(built: Built) -> Inputs:
     for row in built.rows("select * from intermediate.int_open_outcomes where person_id is not null"):
         key = row["conversion_type"], row["person_id"]
         opened[key] = min(row["opened_at"], opened.get(key, row["opened_at"]))
+    # what stands now, not what the models noticed
+    kinds = settings()["data_driven_conversion_types"]
+    conversions = built.rows("select * from intermediate.int_conversions")
     return Inputs(
         built.rows(
-            "select * from intermediate.int_touch_units order by touched_at, source, event_number, touch_event_id"
+            "select *, campaign as unit from intermediate.int_touches"
+            " order by touched_at, source, event_number, touch_event_id"
         ),
-        built.rows("select * from intermediate.int_path_conversions"),
+        [row for row in conversions if row["conversion_type"] in kinds],
         opened,
     )
 
@@ -258,10 +269,15 @@ def test_open_deals_keep_their_paths_out(changed_world: Built, changed_from_raw:
 
 # Touches go, come to somebody else and get another letter; conversions go, move and lose their person.
 CHANGES = """
+    insert into intermediate.int_message_changes (message_key, _built_at)
+    select message_key, now() from intermediate.int_clicks_judged where abs(hashtext(event_id)) % 7 < 3;
     delete from intermediate.int_clicks_judged where abs(hashtext(event_id)) % 7 = 0;
     update intermediate.int_clicks_judged set person_id = 'somebody new' where abs(hashtext(event_id)) % 7 = 1;
     update intermediate.int_clicks_judged set letter_id = (select min(letter_id) from intermediate.int_letters)
     where abs(hashtext(event_id)) % 7 = 2;
+    create table intermediate.written as select * from intermediate.int_conversions;
+    drop view intermediate.int_conversions;
+    alter table intermediate.written rename to int_conversions;
     delete from intermediate.int_conversions where source_id % 5 = 0;
     update intermediate.int_conversions set converted_at = converted_at - interval '20 days' where source_id % 5 = 1;
     update intermediate.int_conversions set person_id = null where source_id % 5 = 2;
@@ -279,7 +295,8 @@ def test_paths_follow_what_changes(changed_dsn: str, tmp_path: File) -> None:
     run = dbt(
         "run",
         "--select",
-        "int_conversion_inputs int_touches_ranked int_path_people int_path_steps int_path_summaries",
+        "int_touch_changes int_conversion_changes int_conversion_inputs int_touches_ranked int_path_people"
+        " int_path_steps int_path_summaries",
         dsn=changed_dsn,
         work_dir=tmp_path,
     )

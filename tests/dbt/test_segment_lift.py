@@ -53,7 +53,10 @@ def purchases(world: TrialWorld, segment: str) -> Iterator[tuple[str, bool, list
 def write(dsn: str, worlds: dict[int, TrialWorld]) -> None:
     """Draws and purchases of all worlds, in place of the sample world's."""
     with psycopg.connect(dsn) as connection:
-        connection.execute("truncate marts.fct_conversions")
+        connection.execute(
+            "create table marts.written as select * from marts.fct_conversions where false;"
+            "drop view marts.fct_conversions cascade; alter table marts.written rename to fct_conversions"
+        )
         connection.execute(
             "insert into ops.sync_runs (run_id, destination, account, audience, dry_run, started_at)"
             " values ('tests', 'mailchimp', 'mailchimp', 'worlds', false, %s)",

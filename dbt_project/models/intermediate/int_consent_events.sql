@@ -1,9 +1,24 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='consent_event_key',
+    unlogged=false,
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['consent_event_key'], 'unique': true}, {'columns': ['email']}, {'columns': ['_built_at']}],
+    pre_hook="{{ plan_for_bulk(always=true) }}",
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
+
+-- depends_on: {{ ref('int_loads') }}
+{%- set since = incremental_since() %}
 
 {#
     Only a consent that came through the mailbox itself ends a suppression: the answer to a double opt-in letter, and what was
     chosen on the page that a letter's signed link opens. A box ticked on a form, a field an employee fills in or an ESP's sign-up
     date says that somebody agreed, not that the address's owner did.
+
+    Subscribers are by far the most of it, so they are looked at when they came with a new load or their person changed; all else is worked
+    out whole. What differs is written, and what is no more stays as `is_gone`: dim_consent has to hear of it.
 #}
 with consents as (
 
@@ -68,11 +83,63 @@ crm_consents as (
 
 ),
 
+{%- if since %}
+
+changed_people as (
+
+    select email
+    from {{ ref('int_people_emails') }}
+    where _built_at > {{ since }}
+
+),
+
+subscribers as (
+
+    select * from {{ ref('stg_esp__contacts') }}
+    where {{ only_new_loads(since) }}
+        or email in (select email from changed_people)
+
+),
+
+-- an erased subscriber leaves no row behind
+all_subscribers as (
+
+    select 'esp:opt_in:' || subscriber_id as consent_event_id
+    from {{ ref('stg_esp__contacts') }}
+
+),
+
+known as (
+
+    select * from {{ this }}
+
+),
+
+held as (
+
+    select * from known
+    where kind <> 'esp_opt_in'
+
+    union all
+
+    select known.*
+    from known
+    left join all_subscribers
+        on known.consent_event_id = all_subscribers.consent_event_id
+    left join subscribers
+        on known.consent_event_id = 'esp:opt_in:' || subscribers.subscriber_id
+    where known.kind = 'esp_opt_in'
+        and (all_subscribers.consent_event_id is null or subscribers.subscriber_id is not null)
+
+),
+{%- else %}
+
 subscribers as (
 
     select * from {{ ref('stg_esp__contacts') }}
 
 ),
+{%- endif %}
 
 choices as (
 
@@ -351,9 +418,10 @@ events as (
 
 ),
 
-final as (
+peopled as (
 
     select
+        events.consent_event_id || '|' || coalesce(events.email, '') as consent_event_key,
         events.consent_event_id,
         events.email,
         coalesce(people_emails.person_id, events.card_person_id) as person_id,
@@ -374,6 +442,14 @@ final as (
     left join people_emails
         on events.email = people_emails.email
 
-)
+),
 
-select * from final
+{{ changed_rows(
+    'peopled',
+    'consent_event_key',
+    [
+        'consent_event_id', 'email', 'person_id', 'event_type', 'source', 'kind', 'occurred_at', 'is_time_known', 'covers_mailing',
+        'ends_suppression', 'agreement_id', 'agreement_name', 'text_version', 'is_text_version_certain', 'evidence',
+    ],
+    held='held' if since else none
+) }}

@@ -1,7 +1,6 @@
 {#-
-    Two fingerprints of one conversion differ when anything differs that its credits are made of: the conversion itself, the touches
-    of its person, the first letter sent to them, and what the models are told by vars and the seed. They may also differ when the
-    credits do not, for example by a touch after the conversion; fct_attribution_ledger compares the credits themselves.
+    Which conversions have to be credited anew: those that changed themselves, whose person had a touch come, go or change before them, or
+    to whose person another letter was the first. The credits may come out as they were; fct_attribution_ledger compares them.
 
     A conversion that is no longer one stays here as `is_gone`, because that is a change too. The rows say what changed when and
     cannot be made again, so neither a full refresh nor a crash may drop them.
@@ -13,27 +12,28 @@
     full_refresh=false,
     on_schema_change='append_new_columns',
     unlogged=false,
-    indexes=[{'columns': ['conversion_id'], 'unique': true}],
+    indexes=[{'columns': ['conversion_id'], 'unique': true}, {'columns': ['_built_at']}],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
-{%- set settings = local_md5(tojson([var('lookback_days'), attribution_models()], sort_keys=true)) -%}
+{%- set since = incremental_since() -%}
+{%- set settings = local_md5(tojson([var('lookback_days'), attribution_models()], sort_keys=true)) %}
 
-with conversions as (
+with conversion_changes as (
 
-    select * from {{ ref('int_conversions') }}
-
-),
-
-touches as (
-
-    select * from {{ ref('int_touches') }}
+    select * from {{ ref('int_conversion_changes') }}
 
 ),
 
-messages as (
+touch_changes as (
 
-    select * from {{ ref('int_messages') }}
+    select * from {{ ref('int_touch_changes') }}
+
+),
+
+person_engagement as (
+
+    select * from {{ ref('int_person_engagement') }}
 
 ),
 
@@ -43,70 +43,141 @@ position_shares as (
 
 ),
 
-shares_known as (
+-- what the models are told by vars and the seed
+settings as (
 
-    select {{ set_fingerprint(text_fingerprint(row_text(['model', 'position', 'share']))) }} as fingerprint
-    from position_shares
+    select {{ text_fingerprint("'" ~ settings ~ "|' || coalesce(cast(shares.fingerprint as " ~ dbt.type_string() ~ "), '')") }} as fingerprint
+    from (
+        select {{ set_fingerprint(text_fingerprint(row_text(['model', 'position', 'share']))) }} as fingerprint
+        from position_shares
+    ) as shares
 
 ),
 
-people as (
+conversions as (
+
+    select
+        conversion_changes.conversion_id,
+        conversion_changes.person_id,
+        conversion_changes.converted_at,
+        settings.fingerprint,
+        person_engagement.first_sent_at
+
+    from conversion_changes
+    cross join settings
+    left join person_engagement
+        on conversion_changes.person_id = person_engagement.person_id
+    where not conversion_changes.is_gone
+
+),
+
+{%- if is_incremental() %}
+
+held as (
+
+    select * from {{ this }}
+
+),
+
+news as (
+
+    select conversion_id
+    from conversion_changes
+    where {{ newer_than(since) }}
+
+    union
+
+    select conversion_changes.conversion_id
+    from touch_changes
+    inner join conversion_changes
+        on touch_changes.person_id = conversion_changes.person_id
+            and touch_changes.touched_at <= conversion_changes.converted_at
+    where {{ newer_than(since, 'touch_changes._built_at') }}
+        and not conversion_changes.is_gone
+
+    union
+
+    select conversions.conversion_id
+    from conversions
+    left join held
+        on conversions.conversion_id = held.conversion_id
+    where held.conversion_id is null
+        or held.is_gone
+        or {{ differs('held.fingerprint', 'conversions.fingerprint') }}
+        or {{ differs('held.first_sent_at', 'conversions.first_sent_at') }}
+
+),
+
+changed as (
+
+    select conversions.*
+    from conversions
+    inner join news
+        on conversions.conversion_id = news.conversion_id
+
+),
+{%- else %}
+
+changed as (
+
+    select * from conversions
+
+),
+{%- endif %}
+
+changed_people as (
 
     select distinct person_id
-    from conversions
-    where person_id is not null
+    from changed
 
 ),
 
-person_touches as (
+first_touches as (
 
     select
-        touches.person_id,
-        min(touches.touched_at) as first_touched_at,
-        {{ set_fingerprint(text_fingerprint(row_text([
-            'touches.touch_event_id', 'touches.touched_at', 'touches.source', 'touches.event_number', 'touches.letter_id',
-            'touches.touch_type', 'touches.channel', 'touches.campaign', 'touches.link_tier',
-        ]))) }} as fingerprint
+        touch_changes.person_id,
+        min(touch_changes.touched_at) as first_touched_at
 
-    from touches
-    inner join people
-        on touches.person_id = people.person_id
-    group by touches.person_id
+    from changed_people
+    inner join touch_changes
+        on changed_people.person_id = touch_changes.person_id
+    where not touch_changes.is_gone
+    group by touch_changes.person_id
 
 ),
 
-person_messages as (
+final as (
 
     select
-        messages.person_id,
-        min(messages.sent_at) as first_sent_at
+        changed.conversion_id,
+        changed.fingerprint,
+        changed.first_sent_at,
+        first_touches.first_touched_at,
+        false as is_gone,
+        {{ built_at() }} as _built_at
 
-    from messages
-    inner join people
-        on messages.person_id = people.person_id
-    group by messages.person_id
+    from changed
+    left join first_touches
+        on changed.person_id = first_touches.person_id
+    {%- if is_incremental() %}
 
-),
-
-fingerprinted as (
+    union all
 
     select
-        conversions.conversion_id,
-        {{ text_fingerprint(row_text([
-            'conversions.person_id', 'conversions.converted_at', 'conversions.amount', 'conversions.lead_created_at',
-            'conversions.deal_created_at', 'person_touches.fingerprint', 'person_messages.first_sent_at',
-            'shares_known.fingerprint', "'" ~ settings ~ "'",
-        ])) }} as fingerprint,
-        person_messages.first_sent_at,
-        person_touches.first_touched_at
+        held.conversion_id,
+        held.fingerprint,
+        held.first_sent_at,
+        held.first_touched_at,
+        true as is_gone,
+        {{ built_at() }} as _built_at
 
-    from conversions
-    cross join shares_known
-    left join person_touches
-        on conversions.person_id = person_touches.person_id
-    left join person_messages
-        on conversions.person_id = person_messages.person_id
+    from held
+    left join conversions
+        on held.conversion_id = conversions.conversion_id
+    where conversions.conversion_id is null
+        and not held.is_gone
+    {%- endif %}
 
-),
+)
 
-{{ changed_rows('fingerprinted', 'conversion_id', ['fingerprint', 'first_sent_at', 'first_touched_at']) }}
+select * from final

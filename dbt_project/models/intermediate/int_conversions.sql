@@ -1,5 +1,3 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
-
 {%- set call_directions = var('call_directions') -%}
 
 with leads as (

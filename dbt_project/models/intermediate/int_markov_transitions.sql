@@ -15,8 +15,8 @@ neighbours as (
         unit_number,
         conversion_count,
         non_conversion_count,
-        lag(unit_id) over (partition by sequence_key order by step) as previous_unit_id,
-        lead(unit_id) over (partition by sequence_key order by step) as next_unit_id
+        lag(unit_id) over (partition by sequence_number order by step) as previous_unit_id,
+        lead(unit_id) over (partition by sequence_number order by step) as next_unit_id
 
     from sequence_steps
 

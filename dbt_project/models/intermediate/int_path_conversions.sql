@@ -1,6 +1,7 @@
 with conversions as (
 
-    select * from {{ ref('int_conversions') }}
+    select * from {{ ref('int_conversion_changes') }}
+    where not is_gone
 
 ),
 

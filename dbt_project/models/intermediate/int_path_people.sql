@@ -1,27 +1,27 @@
-{#-
-    Two fingerprints of one person differ when anything differs that their paths are made of: their touches, their conversions, and
-    what the vars say of lookback and unit.
--#}
+{#- Whose paths have to be worked out anew: people whose touches or conversions changed, and all when the vars or conversion types did. -#}
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
     unique_key='person_id',
     on_schema_change='append_new_columns',
     unlogged=false,
+    indexes=[{'columns': ['person_id'], 'unique': true}, {'columns': ['_built_at']}],
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
 
-{%- set settings = local_md5(tojson([var('lookback_days'), var('data_driven_level')], sort_keys=true)) -%}
+{%- set since = incremental_since() -%}
+{%- set settings = local_md5(tojson([var('lookback_days'), var('data_driven_level')], sort_keys=true)) %}
 
-with touches as (
+with touch_changes as (
 
-    select * from {{ ref('int_touch_units') }}
+    select * from {{ ref('int_touch_changes') }}
 
 ),
 
-conversions as (
+conversion_changes as (
 
-    select * from {{ ref('int_path_conversions') }}
+    select * from {{ ref('int_conversion_changes') }}
+    where {{ is_data_driven('conversion_type') }}
 
 ),
 
@@ -30,53 +30,16 @@ conversion_types as (
     select {{ set_fingerprint(text_fingerprint('conversion_type')) }} as fingerprint
     from (
         select distinct conversion_type
-        from conversions
+        from conversion_changes
+        where not is_gone
     ) as types
 
 ),
 
-facts as (
+settings as (
 
-    select
-        person_id,
-        1 as is_touch,
-        {{ text_fingerprint(row_text(['touch_event_id', 'touched_at', 'source', 'event_number', 'letter_id', 'unit'])) }} as fingerprint
-
-    from touches
-
-    union all
-
-    select
-        person_id,
-        0 as is_touch,
-        {{ text_fingerprint(row_text(['conversion_id', 'converted_at'])) }} as fingerprint
-
-    from conversions
-    where person_id is not null
-
-),
-
-people as (
-
-    select
-        person_id,
-        {{ set_fingerprint('fingerprint') }} as fingerprint
-
-    from facts
-    group by person_id
-    having max(is_touch) = 1
-
-),
-
-fingerprinted as (
-
-    select
-        people.person_id,
-        {{ text_fingerprint(row_text(['people.fingerprint', 'conversion_types.fingerprint', "'" ~ settings ~ "'"])) }} as fingerprint,
-        false as is_gone
-
-    from people
-    cross join conversion_types
+    select {{ text_fingerprint(row_text(['fingerprint', "'" ~ settings ~ "'"])) }} as fingerprint
+    from conversion_types
 
 ),
 
@@ -88,35 +51,65 @@ known as (
 
 ),
 
+candidates as (
+
+    select person_id
+    from touch_changes
+    where {{ newer_than(since) }}
+
+    union
+
+    select person_id
+    from conversion_changes
+    where {{ newer_than(since) }}
+        and person_id is not null
+
+    union
+
+    select known.person_id
+    from known
+    inner join settings
+        on known.fingerprint <> settings.fingerprint
+    where not known.is_gone
+
+),
+
+touched as (
+
+    select distinct candidates.person_id
+    from candidates
+    inner join touch_changes
+        on candidates.person_id = touch_changes.person_id
+    where not touch_changes.is_gone
+
+),
+
 changed as (
 
-    select fingerprinted.*
-    from fingerprinted
-    left join known
-        on fingerprinted.person_id = known.person_id
-    where known.person_id is null
-        or known.is_gone
-        or known.fingerprint <> fingerprinted.fingerprint
-
-    union all
-
     select
-        known.person_id,
-        known.fingerprint,
-        true as is_gone
+        candidates.person_id,
+        touched.person_id is null as is_gone
 
-    from known
-    left join fingerprinted
-        on known.person_id = fingerprinted.person_id
-    where fingerprinted.person_id is null
-        and not known.is_gone
+    from candidates
+    left join touched
+        on candidates.person_id = touched.person_id
+    left join known
+        on candidates.person_id = known.person_id
+    -- who never touched anything has no paths that could go
+    where touched.person_id is not null
+        or not known.is_gone
 
 ),
 {%- else %}
 
 changed as (
 
-    select * from fingerprinted
+    select distinct
+        person_id,
+        false as is_gone
+
+    from touch_changes
+    where not is_gone
 
 ),
 {%- endif %}
@@ -124,12 +117,13 @@ changed as (
 final as (
 
     select
-        person_id,
-        fingerprint,
-        is_gone,
+        changed.person_id,
+        settings.fingerprint,
+        changed.is_gone,
         {{ built_at() }} as _built_at
 
     from changed
+    cross join settings
 
 )
 

@@ -3,6 +3,7 @@
     incremental_strategy='append',
     on_schema_change='append_new_columns',
     unlogged=false,
+    indexes=[{'columns': ['person_id']}, {'columns': ['path_id']}, {'columns': ['_built_at']}],
     pre_hook="{{ drop_changed_people() }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}

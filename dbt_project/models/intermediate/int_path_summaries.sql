@@ -3,6 +3,7 @@
     incremental_strategy='append',
     on_schema_change='append_new_columns',
     unlogged=false,
+    indexes=[{'columns': ['person_id']}, {'columns': ['_built_at']}],
     pre_hook="{{ drop_changed_people() }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
@@ -53,7 +54,7 @@ final as (
         first_touched_at,
         last_touched_at,
         path,
-        {{ dbt.hash("conversion_type || '|' || sequence") }} as sequence_key,
+        {{ text_fingerprint("conversion_type || '|' || sequence") }} as sequence_number,
         {{ built_at() }} as _built_at
 
     from paths

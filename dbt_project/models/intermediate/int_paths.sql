@@ -44,7 +44,7 @@ converting as (
         paths.first_touched_at,
         paths.last_touched_at,
         paths.path,
-        paths.sequence_key
+        paths.sequence_number
 
     from conversions
     left join paths
@@ -72,7 +72,7 @@ not_converting as (
         paths.first_touched_at,
         paths.last_touched_at,
         paths.path,
-        paths.sequence_key
+        paths.sequence_number
 
     from paths
     left join first_opened
@@ -108,7 +108,7 @@ final as (
         first_touched_at,
         last_touched_at,
         path,
-        sequence_key
+        sequence_number
 
     from all_paths
 

@@ -17,8 +17,9 @@ visits as (
 
 conversions as (
 
-    select * from {{ ref('int_conversions') }}
-    where person_id is not null
+    select * from {{ ref('int_conversion_changes') }}
+    where not is_gone
+        and person_id is not null
 
 ),
 

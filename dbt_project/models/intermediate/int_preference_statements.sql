@@ -41,10 +41,28 @@ contacts as (
 
 ),
 
-subscribers as (
+-- imported once for each use: what is used twice is first worked out whole, with all its columns
+grouped_subscribers as (
 
     select * from {{ ref('stg_esp__contacts') }}
     where not is_deleted
+        and {{ json_is_filled('custom_fields') }}
+
+),
+
+tagged_subscribers as (
+
+    select * from {{ ref('stg_esp__contacts') }}
+    where not is_deleted
+        and {{ json_is_filled('tags') }}
+
+),
+
+listed_subscribers as (
+
+    select * from {{ ref('stg_esp__contacts') }}
+    where not is_deleted
+        and status in ('subscribed', 'unsubscribed')
 
 ),
 
@@ -138,14 +156,17 @@ crm_statements as (
 esp_groups as (
 
     select
-        subscribers.subscriber_id,
+        grouped_subscribers.subscriber_id,
+        grouped_subscribers.esp,
+        grouped_subscribers.email,
+        coalesce(grouped_subscribers.changed_at, grouped_subscribers.opted_in_at) as changed_at,
         preference_names.category,
-        {{ text_to_boolean(json_value_text('subscribers.custom_fields', 'preference_names.name')) }} as is_wanted
+        {{ text_to_boolean(json_value_text('grouped_subscribers.custom_fields', 'preference_names.name')) }} as is_wanted
 
-    from subscribers
+    from grouped_subscribers
     inner join preference_names
         on preference_names.kind = 'esp_group'
-            and preference_names.source in (subscribers.esp, 'any')
+            and preference_names.source in (grouped_subscribers.esp, 'any')
 
 ),
 
@@ -161,35 +182,40 @@ group_choosers as (
 esp_tags as (
 
     select
-        subscribers.subscriber_id,
+        tagged_subscribers.subscriber_id,
+        tagged_subscribers.esp,
+        tagged_subscribers.email,
+        coalesce(tagged_subscribers.changed_at, tagged_subscribers.opted_in_at) as changed_at,
         preference_names.category,
         true as is_wanted
 
-    from subscribers
+    from tagged_subscribers
     inner join preference_names
         on preference_names.kind = 'esp_tag'
-            and preference_names.source in (subscribers.esp, 'any')
-            and {{ json_list_has('subscribers.tags', 'preference_names.name') }}
+            and preference_names.source in (tagged_subscribers.esp, 'any')
+            and {{ json_list_has('tagged_subscribers.tags', 'preference_names.name') }}
 
 ),
 
 esp_lists as (
 
     select
-        subscribers.subscriber_id,
+        listed_subscribers.subscriber_id,
+        listed_subscribers.esp,
+        listed_subscribers.email,
+        coalesce(listed_subscribers.changed_at, listed_subscribers.opted_in_at) as changed_at,
         preference_names.category,
-        subscribers.status = 'subscribed' as is_wanted
+        listed_subscribers.status = 'subscribed' as is_wanted
 
-    from subscribers
+    from listed_subscribers
     inner join lists
-        on subscribers.esp = lists.esp
-            and subscribers.account = lists.account
-            and subscribers.list_id = lists.list_id
+        on listed_subscribers.esp = lists.esp
+            and listed_subscribers.account = lists.account
+            and listed_subscribers.list_id = lists.list_id
     inner join preference_names
         on preference_names.kind = 'esp_list'
-            and preference_names.source in (subscribers.esp, 'any')
+            and preference_names.source in (listed_subscribers.esp, 'any')
             and lower(lists.list_name) = lower(preference_names.name)
-    where subscribers.status in ('subscribed', 'unsubscribed')
 
 ),
 
@@ -230,15 +256,13 @@ statements as (
         people_emails.person_id,
         esp_statements.category,
         case when esp_statements.is_wanted then 'subscribed' else 'unsubscribed' end as state,
-        subscribers.esp as source,
-        'raw_esp.contacts:' || subscribers.subscriber_id as evidence,
-        coalesce(subscribers.changed_at, subscribers.opted_in_at) as changed_at
+        esp_statements.esp as source,
+        'raw_esp.contacts:' || esp_statements.subscriber_id as evidence,
+        esp_statements.changed_at
 
     from esp_statements
-    inner join subscribers
-        on esp_statements.subscriber_id = subscribers.subscriber_id
     inner join people_emails
-        on subscribers.email = people_emails.email
+        on esp_statements.email = people_emails.email
 
 ),
 

@@ -17,7 +17,7 @@ known_sequences as (
 
     select *
     from path_sequences
-    where sequence_key is not null
+    where sequence_number is not null
         and conversion_count + non_conversion_count > 0
 
 ),
@@ -26,9 +26,9 @@ final as (
 
     select
         known_sequences.conversion_type,
-        known_sequences.sequence_key,
+        known_sequences.sequence_number,
         row_number() over (
-            partition by known_sequences.sequence_key
+            partition by known_sequences.sequence_number
             order by path_steps.step
         ) as step,
         path_steps.unit,

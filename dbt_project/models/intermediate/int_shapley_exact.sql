@@ -1,7 +1,7 @@
 {{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
 {%- set most_units = var('shapley_exact_units') %}
 
-with set_units as (
+with recursive set_units as (
 
     select * from {{ ref('int_shapley_sets') }}
 
@@ -56,50 +56,46 @@ choices as (
 ),
 
 -- all subsets of each set, place by place with the unit and without it; `members` is a sum of powers of two, one per place
-subsets_0 as (
+subsets as (
 
     select
         set_id,
         conversion_type,
         path_count,
         size,
+        0 as place,
         0 as member_count,
         0 as members,
-        '' as units
+        cast('' as {{ dbt.type_string() }}) as units
 
     from set_units
     where place = 1
         and size <= {{ most_units }}
 
-),
-
-{% for place in range(1, most_units + 1) -%}
-subsets_{{ place }} as (
+    union all
 
     select
         subsets.set_id,
         subsets.conversion_type,
         subsets.path_count,
         subsets.size,
-        subsets.member_count + coalesce(choices.is_in, 0) as member_count,
-        subsets.members + {{ 2 ** (place - 1) }} * coalesce(choices.is_in, 0) as members,
+        subsets.place + 1 as place,
+        subsets.member_count + choices.is_in as member_count,
+        subsets.members + choices.is_in * cast(power(2, subsets.place) as integer) as members,
         case
-            when coalesce(choices.is_in, 0) = 0 then subsets.units
+            when choices.is_in = 0 then subsets.units
             when subsets.units = '' then cast(set_units.unit_id as {{ dbt.type_string() }})
             else subsets.units || ',' || set_units.unit_id
         end as units
 
-    from subsets_{{ place - 1 }} as subsets
-    left join choices
-        on subsets.size >= {{ place }}
-    left join set_units
+    from subsets
+    inner join set_units
         on subsets.set_id = set_units.set_id
-            and set_units.place = {{ place }}
-            and choices.is_in = 1
+            and subsets.place + 1 = set_units.place
+    cross join choices
 
 ),
 
-{% endfor -%}
 -- only what some path met alone, and converted, is worth anything
 worths as (
 
@@ -107,9 +103,10 @@ worths as (
         subsets.*,
         subsets.path_count * rates.conversion_rate as worth
 
-    from subsets_{{ most_units }} as subsets
+    from subsets
     inner join rates
         on subsets.units = rates.units
+    where subsets.place = subsets.size
 
 ),
 

@@ -10,7 +10,7 @@ sequence_units as (
 
     select distinct
         conversion_type,
-        sequence_key,
+        sequence_number,
         unit_id,
         unit,
         conversion_count,
@@ -24,7 +24,7 @@ sequence_sets as (
 
     select
         conversion_type,
-        sequence_key,
+        sequence_number,
         conversion_count,
         non_conversion_count,
         {{ dbt.listagg('cast(unit_id as ' ~ dbt.type_string() ~ ')', "','", 'order by unit_id') }} as units
@@ -32,7 +32,7 @@ sequence_sets as (
     from sequence_units
     group by
         conversion_type,
-        sequence_key,
+        sequence_number,
         conversion_count,
         non_conversion_count
 
@@ -43,7 +43,7 @@ sets as (
     select
         units,
         row_number() over (order by units) as set_id,
-        min(sequence_key) as example_sequence_key,
+        min(sequence_number) as example_sequence_number,
         sum(conversion_count) as conversion_count,
         sum(conversion_count + non_conversion_count) as path_count
 
@@ -70,7 +70,7 @@ final as (
 
     from sets
     inner join sequence_units
-        on sets.example_sequence_key = sequence_units.sequence_key
+        on sets.example_sequence_number = sequence_units.sequence_number
 
 )
 

@@ -7,10 +7,15 @@
 with esp_events as (
 
     select * from {{ ref('int_esp_events') }}
-    where event_type in ('sent', 'delivered', 'bounced')
+
+),
+
+bounces as (
+
+    select * from {{ ref('int_esp_departures') }}
+    where event_type = 'bounced'
         and message_id is not null
         and email is not null
-        and not is_gone
 
 ),
 
@@ -23,8 +28,7 @@ bounced_messages as (
         max(occurred_at) as bounced_at,
         max(case when bounce_kind = 'soft' then 0 else 1 end) = 0 as is_soft
 
-    from esp_events
-    where event_type = 'bounced'
+    from bounces
     group by
         message_id,
         email
@@ -41,24 +45,36 @@ suspects as (
 
 ),
 
--- a letter is delivered when its service says so after a bounce, or when it was sent and never bounced
+-- a letter is delivered when its service says so after a bounce, or when it was sent and never bounced; asked for each suspect by
+-- itself, because they are few and all events are many
 deliveries as (
 
     select
-        esp_events.email,
-        max(esp_events.occurred_at) as delivered_at
+        email,
+        (
+            select max(told.occurred_at)
+            from (
+                select
+                    esp_events.event_type,
+                    esp_events.occurred_at,
+                    max(case when esp_events.event_type = 'bounced' then esp_events.occurred_at end) over (
+                        partition by esp_events.message_id
+                    ) as bounced_at
 
-    from esp_events
-    inner join suspects
-        on esp_events.email = suspects.email
-    left join bounced_messages
-        on esp_events.message_id = bounced_messages.message_id
-    where esp_events.event_type <> 'bounced'
-        and (
-            bounced_messages.message_id is null
-            or (esp_events.event_type = 'delivered' and esp_events.occurred_at > bounced_messages.bounced_at)
-        )
-    group by esp_events.email
+                from esp_events
+                where esp_events.email = suspects.email
+                    and esp_events.event_type in ('sent', 'delivered', 'bounced')
+                    and esp_events.message_id is not null
+                    and not esp_events.is_gone
+            ) as told
+            where told.event_type <> 'bounced'
+                and (
+                    told.bounced_at is null
+                    or (told.event_type = 'delivered' and told.occurred_at > told.bounced_at)
+                )
+        ) as delivered_at
+
+    from suspects
 
 ),
 

@@ -1,4 +1,8 @@
-{{ config(materialized='table', post_hook="{{ refresh_statistics(this) }}") }}
+{{ config(
+    materialized='table',
+    pre_hook="{{ plan_for_few() }}",
+    post_hook="{{ refresh_statistics(this) }}"
+) }}
 
 {#
     Evidence outlives its row: Bitrix deletes physically, and a deleted unsubscribe is not a consent. So rows that disappeared
@@ -61,8 +65,7 @@ own_opt_outs as (
 esp_events as (
 
     select event_id, esp, account, email, event_type, bounce_kind, occurred_at
-    from {{ ref('int_esp_events') }}
-    where not is_gone
+    from {{ ref('int_esp_departures') }}
 
     union all
 

@@ -1,6 +1,7 @@
 with touches as (
 
-    select * from {{ ref('int_touches') }}
+    select * from {{ ref('int_touch_changes') }}
+    where not is_gone
 
 ),
 

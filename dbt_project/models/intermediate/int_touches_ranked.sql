@@ -3,7 +3,7 @@
     incremental_strategy='append',
     on_schema_change='append_new_columns',
     unlogged=false,
-    indexes=[{'columns': ['conversion_id']}],
+    indexes=[{'columns': ['conversion_id']}, {'columns': ['_built_at']}],
     pre_hook="{{ drop_changed_rows('int_conversion_inputs', key='conversion_id') }}",
     post_hook="{{ refresh_statistics(this) }}"
 ) }}
@@ -22,13 +22,15 @@ with inputs as (
 
 conversions as (
 
-    select * from {{ ref('int_conversions') }}
+    select * from {{ ref('int_conversion_changes') }}
+    where not is_gone
 
 ),
 
 touches as (
 
-    select * from {{ ref('int_touches') }}
+    select * from {{ ref('int_touch_changes') }}
+    where not is_gone
 
 ),
 

@@ -120,7 +120,7 @@ totals as (
         sum(value) as value
 
     from path_sequences
-    where sequence_key is not null
+    where sequence_number is not null
     group by conversion_type
 
 ),
@@ -206,7 +206,7 @@ untouched_credits as (
         cast(null as numeric) as shapley_value,
         cast(null as numeric) as sampling_error
     from path_sequences
-    where sequence_key is null
+    where sequence_number is null
     {{ 'union all' if not loop.last }}
     {% endfor %}
 

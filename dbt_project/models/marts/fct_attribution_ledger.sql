@@ -40,7 +40,8 @@ with inputs as (
 
 all_conversions as (
 
-    select * from {{ ref('fct_conversions') }}
+    select * from {{ ref('int_conversion_changes') }}
+    where not is_gone
 
 ),
 

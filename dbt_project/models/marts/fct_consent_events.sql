@@ -1,6 +1,10 @@
+{#- A view of one table that stays in place from run to run, with the addresses that this does not show. -#}
+{{ config(materialized='view') }}
+
 with consent_events as (
 
     select * from {{ ref('int_consent_events') }}
+    where not is_gone
 
 ),
 

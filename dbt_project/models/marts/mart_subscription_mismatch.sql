@@ -125,11 +125,22 @@ statements as (
 
 ),
 
+-- few disagree; only of them it has to be told at length who says what
+disagreeing as (
+
+    select email
+    from statements
+    group by email
+    having max(case when is_mailable then 1 else 0 end) = 1
+        and max(case when is_mailable then 0 else 1 end) = 1
+
+),
+
 -- they have disagreed since the later of the first "yes" and the first "no" among those of today
 disagreements as (
 
     select
-        email,
+        statements.email,
         min(case when place = 'crm' then case when is_mailable then 'mailable' else 'not mailable' end end) as crm_says,
         min(case when place = 'sender' then case when is_mailable then 'mailable' else 'not mailable' end end)
             as sender_says,
@@ -140,9 +151,9 @@ disagreements as (
         greatest(min(case when is_mailable then since end), min(case when not is_mailable then since end)) as since
 
     from statements
-    group by email
-    having max(case when is_mailable then 1 else 0 end) = 1
-        and max(case when is_mailable then 0 else 1 end) = 1
+    inner join disagreeing
+        on statements.email = disagreeing.email
+    group by statements.email
 
 ),
 
