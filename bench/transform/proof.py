@@ -11,7 +11,7 @@ from bench.transform.world import World
 
 BOOKKEEPING = ("_built_at",)
 """Columns that tell when a row was built, and so differ by design."""
-HISTORY = ("fct_attribution_ledger", "int_loads", "int_message_changes")
+HISTORY = ("fct_attribution_ledger", "int_loads", "int_message_changes", "int_messages_touched")
 """Tables that keep what was before, and so hold more than a rebuild knows."""
 STANDING = {"is_gone": "not is_gone", "is_held": "is_held", "is_linked": "is_linked"}
 """Columns that mark rows which are kept only for readers to hear that they are no more, and how to leave those out."""
