@@ -34,6 +34,13 @@ ACTS = """
 """
 KINDS = {"open": "opened", "click": "clicked"}
 INCREMENTAL = (
+    "intermediate.int_recipient_cards",
+    "intermediate.int_identity_claims",
+    "intermediate.int_card_holdings",
+    "intermediate.int_identifiers",
+    "intermediate.int_identifiers_linked",
+    "intermediate.int_identifiers_joined",
+    "intermediate.int_contact_emails_ranked",
     "intermediate.int_mailboxes",
     "intermediate.int_dispatches",
     "intermediate.int_esp_events",
@@ -56,6 +63,8 @@ INCREMENTAL = (
     "marts.fct_email_events",
 )
 TRACKING = ("_built_at", "is_gone", "previous_message_key", "previous_dispatch_key", "previous_message_id")
+STANDING = {"is_gone": "not is_gone", "is_held": "is_held", "is_linked": "is_linked"}
+"""Columns that mark rows kept only for readers to hear that they are no more, and how to leave those out."""
 SHUFFLED = (
     "raw_bitrix.b_sender_posting_recipient",
     "raw_bitrix.b_sender_posting_read",
@@ -283,7 +292,7 @@ def _contents(dsn: str) -> dict[str, str]:
                     [schema, name],
                 )
             ]
-            standing = " where not is_gone" if "is_gone" in columns else ""
+            standing = "".join(f" where {condition}" for column, condition in STANDING.items() if column in columns)
             row = f"row({', '.join(column for column in columns if column not in TRACKING)})::text"
             result = connection.execute(f"select md5(string_agg({row}, '|' order by {row})) from {table}{standing}")
             found[table] = str((result.fetchone() or [""])[0])
