@@ -231,19 +231,19 @@ class PathWorld:
 @pytest.fixture(
     scope="module", params=[("built", "from_raw"), ("changed_world", "changed_from_raw")], ids=["new", "changed"]
 )
-def world(request: pytest.FixtureRequest) -> PathWorld:
+def path_world(request: pytest.FixtureRequest) -> PathWorld:
     """The small world, and what was made of it by changes at the source."""
     built, figures = map(request.getfixturevalue, request.param)
     inputs = inputs_of(Raw(built.dsn), figures, kinds=settings()["data_driven_conversion_types"])
     return PathWorld(built, figures, expected_paths(inputs))
 
 
-def test_paths_agree(world: PathWorld) -> None:
+def test_paths_agree(path_world: PathWorld) -> None:
     """Every path of the world: its units in order, and whether it converted, did not, or can still, and why."""
-    assert found_paths(world.built) == world.paths
-    outcomes = Counter(path.outcome for path in world.paths.values())
+    assert found_paths(path_world.built) == path_world.paths
+    outcomes = Counter(path.outcome for path in path_world.paths.values())
     assert min(outcomes[each] for each in ("converted", "not_converted", "window_running", "still_open")) > 0
-    rows = world.built.rows("select distinct outcome, converted from intermediate.int_paths")
+    rows = path_world.built.rows("select distinct outcome, converted from intermediate.int_paths")
     assert {row["outcome"]: row["converted"] for row in rows} == {
         "converted": True,
         "not_converted": False,
@@ -307,11 +307,11 @@ def test_paths_follow_what_changes(changed_dsn: str, tmp_path: File) -> None:
     assert changed.rows(kept.format(first_build))[0]["n"] > 0
 
 
-def test_the_worlds_removal_effects_agree(world: PathWorld) -> None:
+def test_the_worlds_removal_effects_agree(path_world: PathWorld) -> None:
     """Both chains of every conversion type, unit by unit, and the credits that follow from them."""
-    found = answers(world.built.dsn)
+    found = answers(path_world.built.dsn)
     compared = 0
-    for kind, journeys in world.journeys.items():
+    for kind, journeys in path_world.journeys.items():
         conversions = sum(ends[0] for ends in journeys.values())
         for order in (1, 2):
             expected = removal_effects(journeys, order=order)
@@ -327,15 +327,15 @@ def test_the_worlds_removal_effects_agree(world: PathWorld) -> None:
     assert compared > 20
 
 
-def test_the_worlds_shapley_values_agree(world: PathWorld) -> None:
+def test_the_worlds_shapley_values_agree(path_world: PathWorld) -> None:
     """Unit by unit out of all coalitions of the world's paths, and the credit and money that follow."""
-    found = answers(world.built.dsn)
+    found = answers(path_world.built.dsn)
     values: dict[str, Decimal] = defaultdict(Decimal)
-    for each in world.figures.conversions:
-        if each.conversion in world.paths and world.paths[each.conversion].units:
+    for each in path_world.figures.conversions:
+        if each.conversion in path_world.paths and path_world.paths[each.conversion].units:
             values[each.kind] += each.amount
     harming = 0
-    for kind, journeys in world.journeys.items():
+    for kind, journeys in path_world.journeys.items():
         model, expected = found[kind, "shapley"], shapley_by_dividends(journeys)
         assert model.keys() == expected.keys()
         assert max(len(set(units)) for units in journeys) <= settings()["shapley_exact_units"]
@@ -352,10 +352,10 @@ def test_the_worlds_shapley_values_agree(world: PathWorld) -> None:
     assert harming
 
 
-def test_the_worlds_paths_are_summed_up(world: PathWorld) -> None:
+def test_the_worlds_paths_are_summed_up(path_world: PathWorld) -> None:
     """mart_paths, repeats told once: how many went which way, and how it ended."""
     expected: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for path in world.paths.values():
+    for path in path_world.paths.values():
         told = [unit for place, unit in enumerate(path.units) if place == 0 or unit != path.units[place - 1]]
         counts = expected[path.conversion_type, " > ".join(told) or None]
         counts[{True: 0, False: 1, None: 2}[path.converted]] += 1
@@ -367,7 +367,7 @@ def test_the_worlds_paths_are_summed_up(world: PathWorld) -> None:
             row["unknown_count"],
             row["touch_count"],
         ]
-        for row in world.built.rows("select * from marts.mart_paths")
+        for row in path_world.built.rows("select * from marts.mart_paths")
     }
     assert found == expected
 

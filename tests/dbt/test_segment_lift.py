@@ -94,7 +94,7 @@ def lifts(
     """The mart over all of them, by segment and outcome."""
     with copy_of_the_built(postgres, "dbt_trial_worlds") as dsn:
         write(dsn, worlds)
-        names = ["stg_ops__holdouts", "int_segment_trials", "int_segment_trial_people", "mart_segment_lift"]
+        names = ["stg_ops__holdouts", "fct_segment_trials", "mart_segment_lift"]
         selection = ["--select", *names, "--indirect-selection", "empty"]
         run = dbt("build", *selection, dsn=dsn, work_dir=tmp_path_factory.mktemp("lift"))
         assert run.returncode == 0, run.output[-4000:]

@@ -6,15 +6,16 @@
 {%- set z = 1.959964 -%}
 {%- set outcomes = {'revenue': 'revenue_before', 'bought': 'bought_before'} -%}
 
-with trial_people as (
+with trials as (
 
-    select * from {{ ref('int_segment_trial_people') }}
+    select * from {{ ref('fct_segment_trials') }}
 
 ),
 
-trials as (
+trial_people as (
 
-    select * from {{ ref('int_segment_trials') }}
+    select * from trials
+    where not is_on_both_sides
 
 ),
 

@@ -1,10 +1,15 @@
-{{ config(schema='intermediate') }}
+{{ config(materialized='view') }}
 
-{# Beside the marts it reads: layers are built one after the other, and the intermediate one comes before them. #}
-with trials as (
+with holdouts as (
 
-    select * from {{ ref('int_segment_trials') }}
-    where not is_on_both_sides
+    select * from {{ ref('stg_ops__holdouts') }}
+    where assigned_at < {{ run_at() }}
+
+),
+
+redirects as (
+
+    select * from {{ ref('dim_person_redirect') }}
 
 ),
 
@@ -12,6 +17,7 @@ conversions as (
 
     select * from {{ ref('fct_conversions') }}
     where is_revenue
+        and converted_at < {{ run_at() }}
 
 ),
 
@@ -20,6 +26,38 @@ credits as (
     select * from {{ ref('fct_attribution_credits') }}
     where model = '{{ var("lift_credit_model") }}'
         and letter_id is not null
+
+),
+
+-- two people who turn out to be one may have been drawn apart; they show no difference between the sides
+people as (
+
+    select
+        holdouts.segment,
+        holdouts.holdout_pct,
+        coalesce(redirects.person_id, holdouts.person_id) as person_id,
+        min(holdouts.assigned_at) as assigned_at,
+        min(case when holdouts.is_held_out then 1 else 0 end) = 1 as is_held_out,
+        count(distinct holdouts.is_held_out) > 1 as is_on_both_sides
+
+    from holdouts
+    left join redirects
+        on holdouts.person_id = redirects.old_person_id
+    group by
+        holdouts.segment,
+        holdouts.holdout_pct,
+        coalesce(redirects.person_id, holdouts.person_id)
+
+),
+
+trials as (
+
+    select
+        *,
+        {{ add_seconds('assigned_at', 86400 * var('lift_days')) }} as ends_at,
+        {{ add_seconds('assigned_at', -86400 * var('lift_days')) }} as history_from
+
+    from people
 
 ),
 
@@ -45,7 +83,6 @@ purchases as (
     from conversions
     left join credited
         on conversions.conversion_id = credited.conversion_id
-    where conversions.converted_at < {{ run_at() }}
 
 ),
 
@@ -80,11 +117,12 @@ final as (
         trials.holdout_pct,
         trials.person_id,
         trials.is_held_out,
+        trials.is_on_both_sides,
         trials.assigned_at,
         trials.ends_at > {{ run_at() }} as is_still_observed,
-        coalesce(sums.revenue, 0) as revenue,
-        coalesce(sums.revenue_before, 0) as revenue_before,
-        coalesce(sums.attributed_revenue, 0) as attributed_revenue,
+        cast(coalesce(sums.revenue, 0) as numeric(18, 2)) as revenue,
+        cast(coalesce(sums.revenue_before, 0) as numeric(18, 2)) as revenue_before,
+        cast(coalesce(sums.attributed_revenue, 0) as numeric(18, 2)) as attributed_revenue,
         coalesce(sums.bought, 0) as bought,
         coalesce(sums.bought_before, 0) as bought_before
 
