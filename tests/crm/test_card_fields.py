@@ -250,6 +250,15 @@ def test_the_time_before_our_write_is_kept(crm: Crm) -> None:
     assert own_writes(crm) == {1: (his, changed_on_site(crm, 1))}
 
 
+def test_a_card_that_never_said_when_it_changed_is_written_too(crm: Crm) -> None:
+    """Put in by SQL it has no time of change, and that is what is kept of it, over several writes."""
+    crm.change_site("update b_crm_contact set DATE_MODIFY = null where ID = 1")
+    for letter in ("one", "two"):
+        crm.show(CONTACTS, 1, best_letter=letter)
+        assert crm.push().applied == 1
+        assert own_writes(crm) == {1: (None, changed_on_site(crm, 1))}
+
+
 def test_the_flag_is_our_write_too(crm: Crm) -> None:
     """Whether it was set or was so already."""
     rest = crm.rest()

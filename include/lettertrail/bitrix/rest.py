@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from lettertrail.bitrix.own_writes import CHANGED, OwnWrites
+from lettertrail.bitrix.own_writes import CHANGED, OwnWrites, changed_at
 from lettertrail.bitrix.user_fields import UserField, missing
 from lettertrail.bulk import Verdict, outcomes, push, targets
 from lettertrail.clock import Clock
@@ -225,12 +225,12 @@ class BitrixRest:
 
         to_write = [contact for contact in contacts if contact in flags and flags[contact] in where]
         if self.own_writes is not None and to_write:
-            self.own_writes.before(self.entity, {contact: str(rows[contact][CHANGED]) for contact in to_write})
+            self.own_writes.before(self.entity, {contact: changed_at(rows[contact]) for contact in to_write})
         yield from push(to_write, send, settled, bulk=BATCH, unmentioned="applied", otherwise="not changed")
         if self.own_writes is not None and to_write:
             # Cards that were not written show the time from before, which is right for them too.
             written = self._rows(to_write)
-            self.own_writes.after(self.entity, {contact: str(row[CHANGED]) for contact, row in written.items()})
+            self.own_writes.after(self.entity, {contact: changed_at(row) for contact, row in written.items()})
 
     def _next_pages(self, after: str, depth: int) -> Iterator[list[Mapping[str, Any]]]:
         """Pages of suppressed contacts by ascending id, each command going on where the one before it ended."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from lettertrail.bitrix.own_writes import CHANGED, OwnWrites
+from lettertrail.bitrix.own_writes import CHANGED, OwnWrites, changed_at
 from lettertrail.bitrix.rest import BATCH, GONE, PAGE, BitrixRest, card_of, refusal
 from lettertrail.bitrix.user_fields import UserField
 from lettertrail.bulk import Verdict, outcomes, push, targets
@@ -95,7 +95,7 @@ class BitrixCards:
         if not cards:
             return
         if self._own_writes is not None:
-            self._own_writes.before(self.entity, {card: str(shown[card][CHANGED]) for card in cards})
+            self._own_writes.before(self.entity, {card: changed_at(shown[card]) for card in cards})
 
         def send(bulk: Sequence[str]) -> dict[str, Verdict]:
             commands = {f"c{card}": self._update(card, wanted[card]) for card in bulk}
@@ -131,4 +131,4 @@ class BitrixCards:
 
     def _note_done(self, shown: Mapping[str, Card]) -> None:
         if self._own_writes is not None and shown:
-            self._own_writes.after(self.entity, {card: str(row[CHANGED]) for card, row in shown.items()})
+            self._own_writes.after(self.entity, {card: changed_at(row) for card, row in shown.items()})

@@ -33,15 +33,15 @@ class WarehouseOwnWrites:
     def __init__(self, warehouse_dsn: str) -> None:
         self._dsn = warehouse_dsn
 
-    def before(self, entity: str, changed: Mapping[str, str]) -> None:
+    def before(self, entity: str, changed: Mapping[str, str | None]) -> None:
         """A card that nobody touched since our last write keeps the time from before that one."""
         self._note(_BEFORE, entity, changed)
 
-    def after(self, entity: str, changed: Mapping[str, str]) -> None:
+    def after(self, entity: str, changed: Mapping[str, str | None]) -> None:
         """Cards with no write under way are left as they are."""
         self._note(_AFTER, entity, changed)
 
-    def _note(self, statement: str, entity: str, changed: Mapping[str, str]) -> None:
+    def _note(self, statement: str, entity: str, changed: Mapping[str, str | None]) -> None:
         with connect(self._dsn, purpose="note own writes") as connection:
             values = {"entity": entity, "cards": list(map(int, changed)), "changed": list(changed.values())}
             connection.execute(statement, values)

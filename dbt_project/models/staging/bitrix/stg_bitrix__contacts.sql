@@ -46,7 +46,7 @@ final as (
         renamed.last_name,
         renamed.birth_date,
         renamed.created_at,
-        coalesce(own_writes.changed_before, renamed.modified_at) as modified_at
+        case when own_writes.card_id is null then renamed.modified_at else own_writes.changed_before end as modified_at
 
     from renamed
     left join own_writes

@@ -3,13 +3,13 @@
 create table ops.own_writes (
     card_type       text not null check (card_type in ('contact', 'lead', 'deal')),
     card_id         bigint not null,
-    changed_before  timestamptz not null,
+    changed_before  timestamptz,
     changed_after   timestamptz,
     primary key (card_type, card_id)
 );
 comment on table ops.own_writes is
     'One row per CRM card we wrote to. A write moves the card''s time of change, and must not look like news when it comes back.';
-comment on column ops.own_writes.changed_before is 'When the card was last changed by anybody but us, as it was before our write.';
+comment on column ops.own_writes.changed_before is 'When the card was last changed by anybody but us, as it was before our write; null when the card did not say.';
 comment on column ops.own_writes.changed_after is
     'Its time of change after our write: a card that still shows it was not changed since. Null while a write is under way.';
 
