@@ -70,7 +70,7 @@ def test_jobs_go_from_task_to_task(account: MailchimpService, asked: list[Any]) 
     assert jobs == [{"kind": "events", "job_id": "7"}]
     assert asked[:2] == [("exports", None), ("events", None, None, [Export("events", "7")])]
     assert isinstance(asked[2][1], datetime)
-    assert [row["table"] for row in loaded][-1] == "raw_esp.events:mailchimp"
+    assert [row["table"] for row in loaded][-2:] == ["raw_esp.events:mailchimp", "raw_esp.bodies:mailchimp"]
     assert sum(row["inserted"] for row in loaded) > 10
 
 

@@ -84,6 +84,7 @@ def _bring_what_was_parsed(project: Path, variables: str, target: Path) -> None:
     """Reading the project takes dbt longer than most runs. It keeps what it read, and checks it itself."""
     earlier = _parsed.get((project, variables))
     if earlier and earlier.exists() and not (target / PARSED).exists():
+        target.mkdir(parents=True, exist_ok=True)
         shutil.copy(earlier, target / PARSED)
 
 

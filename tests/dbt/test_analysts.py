@@ -218,11 +218,20 @@ COSTS = """
 
 
 @pytest.fixture(scope="module")
-def parsed_project(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with its semantic manifest, which every build writes, where `mf` looks for it."""
+def costed(built: Built, postgres: EmbeddedPostgres) -> Iterator[Built]:
+    """The built warehouse with costs of two letters in three."""
+    with copy_of_the_built(postgres, "dbt_costed_world") as dsn:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(COSTS)
+        yield Built(dsn, built.layers)
+
+
+@pytest.fixture(scope="module")
+def parsed_project(costed: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with its semantic manifest, which names the database, where `mf` looks for it."""
     project = copy_project(tmp_path_factory.mktemp("metrics") / "project")
-    (project / "target").mkdir()
-    shutil.copy(built.layers["segments"].target / "semantic_manifest.json", project / "target")
+    run = dbt("parse", dsn=costed.dsn, work_dir=project, project=project)
+    assert run.returncode == 0, run.output[-4000:]
     return project
 
 
@@ -241,15 +250,6 @@ def mf_query(built: Built, project: Path, answer: Path, *arguments: str) -> list
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def costed(built: Built, postgres: EmbeddedPostgres) -> Iterator[Built]:
-    """The built warehouse with costs of two letters in three."""
-    with copy_of_the_built(postgres, "dbt_costed_world") as dsn:
-        with psycopg.connect(dsn) as connection:
-            connection.execute(COSTS)
-        yield Built(dsn, built.layers)
-
-
 def test_metrics_answer_what_sql_answers(costed: Built, parsed_project: Path, tmp_path: Path) -> None:
     """`mf query` over the real project and warehouse, each metric beside a query written by hand."""
     found = mf_query(costed, parsed_project, tmp_path / "answer.csv", "--metrics", ",".join(METRICS))
@@ -259,11 +259,11 @@ def test_metrics_answer_what_sql_answers(costed: Built, parsed_project: Path, tm
         assert float(found[0][name]) == pytest.approx(float(wanted["value"]), rel=1e-9), name
 
 
-def test_metrics_can_be_cut(built: Built, parsed_project: Path, tmp_path: Path) -> None:
+def test_metrics_can_be_cut(costed: Built, parsed_project: Path, tmp_path: Path) -> None:
     """By month and by model of credit, over a join of neither."""
     cut = ("--metrics", "revenue_by_model", "--group-by", "metric_time__month,credit__attribution_model")
-    found = mf_query(built, parsed_project, tmp_path / "answer.csv", *cut)
-    wanted = built.rows(
+    found = mf_query(costed, parsed_project, tmp_path / "answer.csv", *cut)
+    wanted = costed.rows(
         "select date_trunc('month', converted_at at time zone 'UTC')::date::text as month, model, sum(amount) as amount"
         " from marts.fct_attribution_credits where conversion_type = 'deal_won' and letter_id is not null group by 1, 2"
     )
@@ -289,11 +289,11 @@ def test_returns_are_of_the_sums(costed: Built, parsed_project: Path, tmp_path: 
     }
 
 
-def test_cohorts_can_be_followed(built: Built, parsed_project: Path, tmp_path: Path) -> None:
+def test_cohorts_can_be_followed(costed: Built, parsed_project: Path, tmp_path: Path) -> None:
     """By months since the first letter."""
     cut = ("--metrics", "cohort_revenue,cohort_sales", "--group-by", "cohort__month_number")
-    found = mf_query(built, parsed_project, tmp_path / "answer.csv", *cut)
-    wanted = built.rows(
+    found = mf_query(costed, parsed_project, tmp_path / "answer.csv", *cut)
+    wanted = costed.rows(
         "select month_number, sum(revenue) as revenue, sum(sale_count) as sales"
         " from marts.mart_cohort_revenue group by 1"
     )

@@ -1,8 +1,15 @@
 {#
     An archived order leaves `b_sale_order`; its last row there, soft-deleted, still has what the archive does not keep. The
-    archive's own rows stay for orders that were archived before the first copy.
+    archive's own rows stay for orders that were archived before the first copy. The table is read under two names: what one name
+    stands for twice PostgreSQL writes down whole before it looks for the few rows that are asked for.
 #}
 with source as (
+
+    select * from {{ source('bitrix', 'b_sale_order') }}
+
+),
+
+last_seen as (
 
     select * from {{ source('bitrix', 'b_sale_order') }}
 
@@ -43,9 +50,9 @@ archived as (
         archive.order_id as id,
         archive.user_id,
         archive.payed,
-        source.date_payed,
+        last_seen.date_payed,
         archive.canceled,
-        source.date_canceled,
+        last_seen.date_canceled,
         archive.status_id,
         archive.price,
         archive.sum_paid,
@@ -55,10 +62,10 @@ archived as (
         true as is_archived
 
     from archive
-    left join source
-        on archive.order_id = source.id
-    where source.id is null
-        or source._deleted_at is not null
+    left join last_seen
+        on archive.order_id = last_seen.id
+    where last_seen.id is null
+        or last_seen._deleted_at is not null
 
 ),
 
