@@ -180,18 +180,27 @@ def test_increments_equal_a_rebuild(changed_dsn: str, tmp_path: Path) -> None:
     """Rows that go, come back, change and come late, parents after children: what grew is what is built whole."""
     random = Random(5)
     with psycopg.connect(changed_dsn) as connection:
+        letters = _letters_that_brought_most(connection)
+        _delete_a_visit_of_each(connection, letters)
         _toggle(connection, random, share=0.15, gone=True)
+        _toggle_letters(connection, letters, gone=True)
     _run(changed_dsn, tmp_path / "less")
+    _run_tests(changed_dsn, tmp_path / "less")
+    assert _tables_that_name(changed_dsn, letters) == set()
+    assert _links_that_name(changed_dsn, letters, gone=True) == set(letters)
     before = _contents(changed_dsn)
     with psycopg.connect(changed_dsn) as connection:
         _toggle(connection, random, share=0.6, gone=False)
         _toggle(connection, random, share=0.05, gone=True)
+        _toggle_letters(connection, letters, gone=False)
         _gateway(connection)
         _move_addresses(connection)
         for statement in REBOUND:
             load = new_load(connection, statement.split()[1])
             assert connection.execute(statement.format(load=load)).rowcount > 0, statement
     _run(changed_dsn, tmp_path / "more")
+    _run_tests(changed_dsn, tmp_path / "more")
+    assert _links_that_name(changed_dsn, letters, gone=False) == set(letters)
     grown = _contents(changed_dsn)
     rules = Counter(
         row["verdict_rule"]
@@ -225,6 +234,82 @@ def _run(dsn: str, work_dir: Path, *more: str) -> None:
         "--exclude", "path:models/staging", *more, dsn=dsn, work_dir=work_dir,
     )  # fmt: skip
     assert run.returncode == 0, run.output[-4000:]
+
+
+def _run_tests(dsn: str, work_dir: Path) -> None:
+    """What the project says of the tables holds of the rows that stand, whatever those say that are no more."""
+    run = dbt(
+        "test", "--select", "int_letter_link", "int_visits", "int_person_engagement", "dim_person",
+        "--exclude", "test_type:unit", "--indirect-selection", "buildable", dsn=dsn, work_dir=work_dir,
+    )  # fmt: skip
+    assert run.returncode == 0, run.output[-4000:]
+    assert any("relationships_int_letter_link" in test for test in run.results)
+
+
+def _letters_that_brought_most(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Letter id → its row, of the letter of each source that brought most, visits among it."""
+    rows = connection.execute(
+        """
+        select distinct on (source) source, letter_id, letter_key
+        from intermediate.int_letter_link
+        inner join intermediate.int_letters using (letter_id)
+        group by source, letter_id, letter_key
+        having bool_or(entity_type = 'visit')
+        order by source, count(*) desc, letter_id
+        """
+    ).fetchall()
+    assert {source for source, _, _ in rows} == {"bitrix", "mailchimp"}
+    return {
+        letter: f"raw_bitrix.b_sender_mailing_chain where id = {key}"
+        if source == "bitrix"
+        else f"raw_esp.campaigns where external_id = '{key}'"
+        for source, letter, key in rows
+    }
+
+
+def _toggle_letters(connection: psycopg.Connection[Any], letters: dict[str, str], *, gone: bool) -> None:
+    moment = "'2026-11-01 00:00:00+00'" if gone else "null"
+    for row in letters.values():
+        table, condition = row.split(" where ")
+        load = new_load(connection, table)
+        updated = connection.execute(f"update {table} set _deleted_at = {moment}, _load_id = {load} where {condition}")
+        assert updated.rowcount == 1, row
+
+
+def _delete_a_visit_of_each(connection: psycopg.Connection[Any], letters: dict[str, str]) -> None:
+    """So that a link goes in the same build as its letter."""
+    load = new_load(connection, "raw_bitrix.b_crm_tracking_trace")
+    deleted = connection.execute(
+        f"update raw_bitrix.b_crm_tracking_trace set _deleted_at = '2026-11-01 00:00:00+00', _load_id = {load}"
+        " where id in (select min(entity_id::bigint) from intermediate.int_letter_link"
+        " where entity_type = 'visit' and letter_id = any(%s) group by letter_id)",
+        [list(letters)],
+    )
+    assert deleted.rowcount == len(letters)
+
+
+def _tables_that_name(dsn: str, letters: dict[str, str]) -> set[str]:
+    """The incremental tables with rows that stand and are of one of the letters."""
+    found = set()
+    with psycopg.connect(dsn) as connection:
+        for table in INCREMENTAL:
+            columns = _columns(connection, table)
+            standing = "".join(f" and {condition}" for column, condition in STANDING.items() if column in columns)
+            for column in {"letter_id", "first_letter_id"} & set(columns):
+                query = f"select exists (select 1 from {table} where {column} = any(%s){standing})"
+                if connection.execute(query, [list(letters)]).fetchone() == (True,):
+                    found.add(table)
+    return found
+
+
+def _links_that_name(dsn: str, letters: dict[str, str], *, gone: bool) -> set[str]:
+    """Which of the letters are in links that stand, or in those that are no more."""
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "select distinct letter_id from intermediate.int_letter_link where letter_id = any(%s) and is_gone = %s",
+            [list(letters), gone],
+        )
+        return {letter for (letter,) in rows}
 
 
 def _toggle(connection: psycopg.Connection[Any], random: Random, *, share: float, gone: bool) -> None:
@@ -283,17 +368,18 @@ def _contents(dsn: str) -> dict[str, str]:
     found = {}
     with psycopg.connect(dsn) as connection:
         for table in INCREMENTAL:
-            schema, name = table.split(".")
-            columns = [
-                column
-                for (column,) in connection.execute(
-                    "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
-                    " order by column_name",
-                    [schema, name],
-                )
-            ]
+            columns = _columns(connection, table)
             standing = "".join(f" where {condition}" for column, condition in STANDING.items() if column in columns)
             row = f"row({', '.join(column for column in columns if column not in TRACKING)})::text"
             result = connection.execute(f"select md5(string_agg({row}, '|' order by {row})) from {table}{standing}")
             found[table] = str((result.fetchone() or [""])[0])
     return found
+
+
+def _columns(connection: psycopg.Connection[Any], table: str) -> list[str]:
+    rows = connection.execute(
+        "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
+        " order by column_name",
+        table.split("."),
+    )
+    return [column for (column,) in rows]
