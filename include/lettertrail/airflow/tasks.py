@@ -14,13 +14,13 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.sdk import get_current_context
 
 from lettertrail import esps
 from lettertrail.airflow.accounts import WAREHOUSE_LOADER, WAREHOUSE_SYNC
-from lettertrail.clock import fixed_clock, system_clock
+from lettertrail.clock import Clock, fixed_clock, system_clock
 from lettertrail.errors import BrakeApplied
 from lettertrail.settings import Settings
 
@@ -245,90 +245,53 @@ def publish_segments(project_dir: str, **_: object) -> None:
 
 def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Tells one destination who must not be written to. What the brake holds is asked about by `approve_held`."""
-    from lettertrail.airflow.connections import destination, share_rates, warehouse_dsn
+    from lettertrail.airflow.connections import destination
     from lettertrail.audiences.push import sync_suppressions as sync
     from lettertrail.bitrix.rest import BitrixRest
     from lettertrail.crm.own_writes import WarehouseOwnWrites
 
-    share_rates(WAREHOUSE_SYNC)
-    dsn = warehouse_dsn(WAREHOUSE_SYNC)
+    common = _common()
     where = destination(conn_id)
     if isinstance(where, BitrixRest):
-        where.own_writes = WarehouseOwnWrites(dsn)
-    return _pushed(
-        lambda: sync(
-            where,
-            dsn,
-            run_id=run_label(),
-            clock=system_clock,
-            dry_run=dry_run,
-            release_brake=release_brake,
-            marks=_marks(),
-        )
-    )
+        where.own_writes = WarehouseOwnWrites(common["warehouse_dsn"])
+    return _pushed(lambda: sync(where, dry_run=dry_run, release_brake=release_brake, **common))
 
 
 def sync_lead_suppressions(*, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Tells Bitrix which leads must not be written to."""
-    from lettertrail.airflow.connections import bitrix_rest, share_rates, warehouse_dsn
+    from lettertrail.airflow.connections import bitrix_rest
     from lettertrail.audiences.plan import LEAD_SUPPRESSIONS
     from lettertrail.audiences.push import sync_suppressions as sync
 
-    share_rates(WAREHOUSE_SYNC)
+    common = _common()
+    leads = bitrix_rest().about("lead")
     return _pushed(
-        lambda: sync(
-            bitrix_rest().about("lead"),
-            warehouse_dsn(WAREHOUSE_SYNC),
-            run_id=run_label(),
-            clock=system_clock,
-            dry_run=dry_run,
-            release_brake=release_brake,
-            audience=LEAD_SUPPRESSIONS,
-            marks=_marks(),
-        )
+        lambda: sync(leads, audience=LEAD_SUPPRESSIONS, dry_run=dry_run, release_brake=release_brake, **common)
     )
 
 
 def sync_card_fields(audience: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Makes the cards of one entity show what their mart says."""
-    from lettertrail.airflow.connections import bitrix_rest, share_rates, warehouse_dsn
+    from lettertrail.airflow.connections import bitrix_rest
     from lettertrail.crm.fields import ALL
     from lettertrail.crm.sync import sync_card_fields as sync
 
-    share_rates(WAREHOUSE_SYNC)
-    return _pushed(
-        lambda: sync(
-            ALL[audience],
-            bitrix_rest(),
-            warehouse_dsn(WAREHOUSE_SYNC),
-            run_id=run_label(),
-            clock=system_clock,
-            dry_run=dry_run,
-            release_brake=release_brake,
-            marks=_marks(),
-        )
-    )
+    common = _common()
+    rest = bitrix_rest()
+    return _pushed(lambda: sync(ALL[audience], rest, dry_run=dry_run, release_brake=release_brake, **common))
 
 
 def sync_follow_ups(*, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Makes the to-dos about people who opened a letter and did not answer."""
-    from lettertrail.airflow.connections import bitrix_rest, share_rates, warehouse_dsn
+    from lettertrail.airflow.connections import bitrix_rest
     from lettertrail.crm.follow_ups import FollowUps
     from lettertrail.crm.follow_ups import sync_follow_ups as sync
 
     settings = Settings.from_env()
-    share_rates(WAREHOUSE_SYNC)
-    return _pushed(
-        lambda: sync(
-            FollowUps(settings.follow_ups_per_day, settings.source_timezone, dry_run),
-            bitrix_rest(),
-            warehouse_dsn(WAREHOUSE_SYNC),
-            run_id=run_label(),
-            clock=system_clock,
-            release_brake=release_brake,
-            marks=_marks(),
-        )
-    )
+    options = FollowUps(settings.follow_ups_per_day, settings.source_timezone, dry_run)
+    common = _common()
+    rest = bitrix_rest()
+    return _pushed(lambda: sync(options, rest, release_brake=release_brake, **common))
 
 
 def list_segments(conn_id: str) -> list[str]:
@@ -343,48 +306,29 @@ def list_segments(conn_id: str) -> list[str]:
 
 def sync_segment(segment: str, conn_id: str, *, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Plans, brakes and pushes one segment to one destination; held records as in `sync_suppressions`."""
-    from lettertrail.airflow.connections import esp_account, share_rates, warehouse_dsn
+    from lettertrail.airflow.connections import esp_account
     from lettertrail.audiences.push import sync_segment as sync
     from lettertrail.audiences.segments import read_published
 
-    share_rates(WAREHOUSE_SYNC)
-    dsn = warehouse_dsn(WAREHOUSE_SYNC)
-    published = next(item for item in read_published(dsn) if item.name == segment)
-    return _pushed(
-        lambda: sync(
-            published,
-            esp_account(conn_id),
-            dsn,
-            run_id=run_label(),
-            clock=system_clock,
-            dry_run=dry_run,
-            release_brake=release_brake,
-            marks=_marks(),
-        )
-    )
+    common = _common()
+    published = next(item for item in read_published(common["warehouse_dsn"]) if item.name == segment)
+    esp = esp_account(conn_id)
+    return _pushed(lambda: sync(published, esp, dry_run=dry_run, release_brake=release_brake, **common))
 
 
 def sync_preferences(conn_id: str, *, dry_run: bool) -> dict[str, Any]:
     """Tells one ESP account what people chose on the preference page; skipped where it has no categories."""
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from lettertrail.airflow.connections import esp_account, share_rates, warehouse_dsn
+    from lettertrail.airflow.connections import esp_account
     from lettertrail.esps.capabilities import can
     from lettertrail.preferences.push import sync_preferences as sync
 
     if not can(esps.load(esps.adapter_name(conn_id)), "set_preferences"):
         raise AirflowSkipException("the service has no preference categories to write")
-    share_rates(WAREHOUSE_SYNC)
-    return _pushed(
-        lambda: sync(
-            esp_account(conn_id),
-            warehouse_dsn(WAREHOUSE_SYNC),
-            run_id=run_label(),
-            clock=system_clock,
-            dry_run=dry_run,
-            marks=_marks(),
-        )
-    )
+    common = _common()
+    esp = esp_account(conn_id)
+    return _pushed(lambda: sync(esp, dry_run=dry_run, **common))
 
 
 def ask_about_held() -> list[dict[str, Any]]:
@@ -464,10 +408,27 @@ def _pushed(sync: Callable[[], SyncResult]) -> dict[str, Any]:
         return {"held": str(hold)}
 
 
-def _marks() -> Marks:
+class _Common(TypedDict):
+    """What every push is given."""
+
+    warehouse_dsn: str
+    run_id: str
+    clock: Clock
+    marks: Marks
+
+
+def _common() -> _Common:
+    """Comes before the destination is made: what is made from here on counts its calls with all other processes."""
+    from lettertrail.airflow.connections import share_rates, warehouse_dsn
     from lettertrail.audiences.state import Marks
 
-    return Marks(Settings.from_env().state_dir / "sync_marks")
+    share_rates(WAREHOUSE_SYNC)
+    return {
+        "warehouse_dsn": warehouse_dsn(WAREHOUSE_SYNC),
+        "run_id": run_label(),
+        "clock": system_clock,
+        "marks": Marks(Settings.from_env().state_dir / "sync_marks"),
+    }
 
 
 def _entry(table: str) -> TableEntry:
