@@ -15,6 +15,8 @@ audience, has no row.
 
 from __future__ import annotations
 
+from psycopg import sql
+
 TEMPORARY_TABLES = (
     """
     create temporary table if not exists planned (
@@ -254,7 +256,23 @@ from people
 left join suppressed using (record_key)
 """
 
-PLAN_SEGMENT = """
+# Of a row of `desired` only the fields that differ from what `confirmed` knows to be there; a field nothing is known of
+# is sent. Null where all is as it should be.
+CHANGED_FIELDS = sql.SQL("""
+cross join lateral (
+    select
+        jsonb_object_agg(field.key, desired.attributes -> field.key) as attributes,
+        jsonb_object_agg(field.key, field.value) as fields
+    from jsonb_each_text(desired.fields) as field
+    where (confirmed.fields ->> field.key) is distinct from field.value
+        and (
+            (confirmed.fields ->> field.key) is distinct from '!' || field.value
+            or confirmed.confirmed_at < %(refused_before)s
+        )
+) as changed
+""")
+
+PLAN_SEGMENT = sql.SQL("""
 with
 
 desired as (
@@ -290,7 +308,6 @@ where %(mode)s <> 'suppress_only'
 
 union all
 
--- only the fields that differ from what is known to be there; a field nothing is known of is sent
 select
     desired.record_key,
     'update',
@@ -303,17 +320,7 @@ select
     confirmed.value
 from desired
 inner join confirmed using (record_key)
-cross join lateral (
-    select
-        jsonb_object_agg(field.key, desired.attributes -> field.key) as attributes,
-        jsonb_object_agg(field.key, field.value) as fields
-    from jsonb_each_text(desired.fields) as field
-    where (confirmed.fields ->> field.key) is distinct from field.value
-        and (
-            (confirmed.fields ->> field.key) is distinct from '!' || field.value
-            or confirmed.confirmed_at < %(refused_before)s
-        )
-) as changed
+{changed_fields}
 where %(mode)s <> 'suppress_only'
     and confirmed.value in ('member', 'found')
     and not confirmed.fields @> desired.fields
@@ -333,8 +340,8 @@ select
     suppressed.state is not null,
     true,
     true,
-    '{}',
-    '{}',
+    '{{}}',
+    '{{}}',
     null
 from confirmed
 left join judged using (record_key)
@@ -342,7 +349,7 @@ left join suppressed using (record_key)
 where confirmed.value in ('member', 'remove_refused')
     and (suppressed.state is not null or (%(mode)s = 'mirror' and (judged.record_key is null or judged.is_held_out)))
     and (confirmed.value <> 'remove_refused' or confirmed.confirmed_at < %(refused_before)s)
-"""
+""").format(changed_fields=CHANGED_FIELDS)
 
 ATTRIBUTE_COLUMNS = """
 select attname

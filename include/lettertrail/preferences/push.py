@@ -13,6 +13,7 @@ from lettertrail.audiences.destinations import Writer
 from lettertrail.audiences.plan import Target, plan_records
 from lettertrail.audiences.push import SyncResult, sync_records
 from lettertrail.audiences.state import Marks
+from lettertrail.audiences.statements import CHANGED_FIELDS
 from lettertrail.clock import Clock
 from lettertrail.esps.port import Outcome, Record
 
@@ -20,7 +21,7 @@ AUDIENCE = "preferences"
 """The name in `ops` of what people chose on the page."""
 
 # Only names of categories that the service showed with the contact: one it lacks would make it refuse the others.
-_PLAN = """
+_PLAN = sql.SQL("""
 with
 
 desired as (
@@ -52,19 +53,9 @@ select
     'member'
 from desired
 left join confirmed using (record_key)
-cross join lateral (
-    select
-        jsonb_object_agg(field.key, desired.attributes -> field.key) as attributes,
-        jsonb_object_agg(field.key, field.value) as fields
-    from jsonb_each_text(desired.fields) as field
-    where (confirmed.fields ->> field.key) is distinct from field.value
-        and (
-            (confirmed.fields ->> field.key) is distinct from '!' || field.value
-            or confirmed.confirmed_at < %(refused_before)s
-        )
-) as changed
+{changed_fields}
 where changed.fields is not null
-"""
+""").format(changed_fields=CHANGED_FIELDS)
 
 
 class TakesPreferences(Writer, Protocol):
@@ -89,6 +80,6 @@ def sync_preferences(
     target = Target(esp.name, esp.account, AUDIENCE)
     return sync_records(
         target, esp, {"update": esp.set_preferences}, warehouse_dsn,
-        make_plan=partial(plan_records, target=target, statement=sql.Composed([sql.SQL(_PLAN)]), values={}),
+        make_plan=partial(plan_records, target=target, statement=_PLAN, values={}),
         run_id=run_id, clock=clock, dry_run=dry_run, limits=Limits(), marks=marks,
     )  # fmt: skip
