@@ -15,7 +15,7 @@ from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
-from lettertrail.audiences import statements
+from lettertrail.audiences import audit_statements, state_statements
 from lettertrail.audiences.destinations import AudienceDestination, Destination
 from lettertrail.audiences.plan import CRM, SUPPRESSIONS, Target
 from lettertrail.audiences.state import alone
@@ -93,7 +93,7 @@ def audit_members(
 def oldest_first(warehouse_dsn: str, account: str, audiences: Sequence[str], *, most: int | None) -> list[str]:
     """The audiences of an account, those first that were not read back for longest; at most `most` of them."""
     with connect(warehouse_dsn, purpose="choose what to read back") as connection:
-        rows = connection.execute(statements.LAST_AUDITS, {"account": account}).fetchall()
+        rows = connection.execute(audit_statements.LAST_AUDITS, {"account": account}).fetchall()
     audited: dict[str, datetime] = dict(rows)
     ordered = sorted(audiences, key=lambda name: (name in audited, audited.get(name), name))
     return ordered[:most]
@@ -102,7 +102,7 @@ def oldest_first(warehouse_dsn: str, account: str, audiences: Sequence[str], *, 
 def read_drift(warehouse_dsn: str) -> list[Drift]:
     """The newest audit of every target, by account and audience."""
     with connect(warehouse_dsn, purpose="read audits") as connection:
-        return [Drift(*row) for row in connection.execute(statements.NEWEST_AUDITS)]
+        return [Drift(*row) for row in connection.execute(audit_statements.NEWEST_AUDITS)]
 
 
 def _audit(
@@ -110,7 +110,7 @@ def _audit(
 ) -> AuditResult | None:
     started_at = clock()
     with alone(warehouse_dsn, target) as connection:
-        state = connection.execute(statements.READ_STATE, target.as_values()).fetchone()
+        state = connection.execute(state_statements.READ_STATE, target.as_values()).fetchone()
         if state is None or state[0] is None:
             log.info("%s was never pushed: nothing to read back", target)
             return None
@@ -121,12 +121,14 @@ def _audit(
             values = {**target.as_values(), "at": clock(), "doubted_because": state[3], "restored_at": state[4]}
             result, sample = _compare(connection, target, present)
             if result.repaired:
-                connection.execute(statements.MARK_DRIFTED if _is_esp_list(target) else statements.FORGET_MISSING)
+                connection.execute(
+                    audit_statements.MARK_DRIFTED if _is_esp_list(target) else audit_statements.FORGET_MISSING
+                )
             if target.audience != SUPPRESSIONS:
-                connection.execute(statements.KEEP_STRANGERS, values)
-            connection.execute(statements.NOTE_STATE, values)
+                connection.execute(audit_statements.KEEP_STRANGERS, values)
+            connection.execute(state_statements.NOTE_STATE, values)
             connection.execute(
-                statements.RECORD_AUDIT,
+                audit_statements.RECORD_AUDIT,
                 {
                     **values,
                     "run_id": run_id,
@@ -160,15 +162,15 @@ def _compare(
         for key in present():
             copy.write_row([key])
     values = target.as_values()
-    expected = statements.EXPECT_MEMBERS
+    expected = audit_statements.EXPECT_MEMBERS
     if target.audience == SUPPRESSIONS:
-        expected = statements.EXPECT_FLAGS if target.destination == CRM else statements.EXPECT_SUPPRESSED
+        expected = audit_statements.EXPECT_FLAGS if target.destination == CRM else audit_statements.EXPECT_SUPPRESSED
     connection.execute(expected, values)
-    row = connection.execute(statements.COUNT_AUDIT).fetchone()
+    row = connection.execute(audit_statements.COUNT_AUDIT).fetchone()
     assert row is not None
     count, found, missing, strangers = (int(number) for number in row)
     is_sound = missing <= TOLERATED_MISSING or missing * 100 <= MOST_MISSING_PCT * count
-    sample = [str(one[0]) for one in connection.execute(statements.SAMPLE_MISSING, [_SAMPLE_SIZE])]
+    sample = [str(one[0]) for one in connection.execute(audit_statements.SAMPLE_MISSING, [_SAMPLE_SIZE])]
     result = AuditResult(
         target.destination,
         target.account,

@@ -26,7 +26,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.types.json import Jsonb
 
-from lettertrail.audiences import approvals, statements
+from lettertrail.audiences import approvals, state_statements, statements
 from lettertrail.audiences.brake import Hold, Limits, holds
 from lettertrail.audiences.destinations import (
     AudienceDestination,
@@ -345,7 +345,7 @@ class _Sync:
                 return None
         if self.release_brake or {"remove", "release"} & set(self.grants):
             # A person has looked at what the rebuilt state would take back.
-            connection.execute(statements.TRUST_STATE, self.target.as_values())
+            connection.execute(state_statements.TRUST_STATE, self.target.as_values())
         return None
 
     def _batches(self, connection: Connection) -> Iterator[tuple[_Group, dict[str, _Row]]]:
@@ -424,12 +424,12 @@ class _Sync:
         connection.execute(statements.FORGET, {**now, "keys": gone})
         after = self._sum(connection, list(confirmed))
         connection.execute(
-            statements.MOVE_STATE, {**now, "records": after[0] - before[0], "checksum": after[1] - before[1]}
+            state_statements.MOVE_STATE, {**now, "records": after[0] - before[0], "checksum": after[1] - before[1]}
         )
 
     def _sum(self, connection: Connection, keys: list[str]) -> tuple[int, Decimal]:
         row: tuple[int, Decimal] | None = connection.execute(
-            statements.SUM_OF_KEYS, {**self.target.as_values(), "keys": keys}
+            state_statements.SUM_OF_KEYS, {**self.target.as_values(), "keys": keys}
         ).fetchone()
         assert row is not None
         return row

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psycopg
 
-from lettertrail.audiences import statements
+from lettertrail.audiences import state_statements
 from lettertrail.audiences.plan import Target
 from lettertrail.errors import ConfigurationError, LetterTrailError
 from lettertrail.warehouse.connect import Connection, connect
@@ -131,11 +131,11 @@ def settle_state(
     `present` reads the destination; it is called only for these two.
     """
     values = {**target.as_values(), "at": at}
-    row = connection.execute(statements.READ_STATE, values).fetchone()
+    row = connection.execute(state_statements.READ_STATE, values).fetchone()
     assert row is not None
     records, is_intact, is_same_warehouse, doubted_because, restored_at, found = row
     mark_is_lost = marks is not None and not _is_known(connection, target, marks.read(target))
-    is_first = bool(_first(connection, statements.IS_FIRST_RUN, values))
+    is_first = bool(_first(connection, state_statements.IS_FIRST_RUN, values))
     if mark_is_lost:
         return _rebuild(
             connection, target, present, "the warehouse does not know the last push: it was set back", at, restored=True
@@ -159,7 +159,7 @@ def settle_state(
 def restate(connection: Connection) -> None:
     """Takes the present `ops.acknowledged` for right: for whoever deletes rows from it on purpose, in the same
     transaction (erasing a person)."""
-    connection.execute(statements.RESTATE)
+    connection.execute(state_statements.RESTATE)
 
 
 def _adopt(connection: Connection, target: Target, present: Callable[[], Iterable[str]], at: datetime) -> State:
@@ -191,17 +191,17 @@ def _read(
     at: datetime,
 ) -> int:
     """Replaces the target's state by what the destination has, in one transaction."""
-    statement = statements.REBUILD if state.doubted_because else statements.ADOPT
+    statement = state_statements.REBUILD if state.doubted_because else state_statements.ADOPT
     values = {**target.as_values(), "at": at}
     with connection.transaction():
         connection.execute("create temporary table adopted (record_key text not null) on commit drop")
         with connection.cursor().copy("copy adopted from stdin") as copy:
             for key in present():
                 copy.write_row([key])
-        connection.execute(statements.FORGET_ALL, values)
+        connection.execute(state_statements.FORGET_ALL, values)
         count = connection.execute(statement, values).rowcount
         connection.execute(
-            statements.NOTE_STATE,
+            state_statements.NOTE_STATE,
             {**values, "doubted_because": state.doubted_because, "restored_at": state.restored_at},
         )
     return count
@@ -216,7 +216,7 @@ def _is_known(connection: Connection, target: Target, mark: Mark | None) -> bool
         "started_at": mark.started_at,
         "is_finished": mark.is_finished,
     }
-    return bool(_first(connection, statements.IS_MARK_KNOWN, values))
+    return bool(_first(connection, state_statements.IS_MARK_KNOWN, values))
 
 
 def _first(connection: Connection, statement: str, values: dict[str, object]) -> object:
