@@ -7,8 +7,7 @@ The order of writing makes a kill at any moment harmless:
 3. `ops.acknowledged` moves only on a confirmation, so the next run plans whatever was not confirmed; a record that
    got through although we never saw the answer comes back as `already_ok`.
 
-The sums of a dead run are made up by the next one. A batch that the destination refuses as a whole is cut in halves
-until the records it is about are found; the others go through.
+The sums of a dead run are made up by the next one.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from math import log2
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from lettertrail.audiences import approvals, state_statements, statements
+from lettertrail.audiences.batch import Write, write_batch
 from lettertrail.audiences.brake import Hold, Limits, holds
 from lettertrail.audiences.destinations import (
     AudienceDestination,
@@ -43,17 +42,14 @@ from lettertrail.audiences.state import Mark, Marks, State, alone, settle_state
 from lettertrail.clock import Clock
 from lettertrail.errors import (
     BrakeApplied,
-    ComplianceRefusal,
     ConfigurationError,
     ContractError,
-    Duplicate,
     LedgerImbalance,
     LetterTrailError,
     RateLimited,
-    RequestRejected,
     TemporaryApiError,
 )
-from lettertrail.esps.port import Evidence, Outcome, Record
+from lettertrail.esps.port import Outcome, Record
 from lettertrail.warehouse.connect import Connection
 
 log = logging.getLogger(__name__)
@@ -63,8 +59,6 @@ BATCH_SIZE = 15_000
 the batch into the bulk calls its service takes, and every service's bulk divides this."""
 GIVE_UP_AFTER = 3
 """Batches in a row that failed for a passing reason: the rest is left to the next run."""
-POISONED_AT_MOST = 8
-"""Records of one batch that may make the service refuse a whole call; with more the fault is not theirs."""
 
 SUPPRESSION_LIMITS = Limits(max_removed_pct=20.0, tolerated_rows=10)
 """For releases, the only risky step of suppressing."""
@@ -72,7 +66,6 @@ SEGMENT_TOLERATED_ROWS = 2
 """Of a segment of seven, two may go in a day; more than that is a person's to judge."""
 
 _PASSING = (TemporaryApiError, RateLimited)
-_Write = Callable[[Sequence[Record]], Iterable[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +127,7 @@ def sync_suppressions(
         LedgerImbalance: the run's sums do not add up.
     """
     target = Target(destination.name, destination.account, audience)
-    writes: dict[str, _Write] = {"suppress": destination.suppress}
+    writes: dict[str, Write] = {"suppress": destination.suppress}
     if isinstance(destination, Releases):
         writes["release"] = destination.release
     sync = _Sync(target, warehouse_dsn, destination, writes, run_id, clock, dry_run, release_brake, limits, marks)
@@ -167,7 +160,7 @@ def sync_segment(
     if destination.name == CRM:
         raise ConfigurationError(f"{segment.name}: {CRM} has no audiences to push a segment to")
     target = Target(destination.name, destination.account, segment.audience)
-    writes: dict[str, _Write] = {
+    writes: dict[str, Write] = {
         "add": partial(destination.add_members, segment.audience),
         "update": partial(destination.add_members, segment.audience),
         "remove": partial(destination.remove_members, segment.audience),
@@ -195,7 +188,7 @@ def segment_limits(segment: Segment) -> Limits:
 def sync_records(
     target: Target,
     writer: Writer,
-    write: Mapping[str, Callable[[Sequence[Record]], Iterable[Outcome]]],
+    write: Mapping[str, Write],
     warehouse_dsn: str,
     *,
     make_plan: Callable[..., Plan],
@@ -228,7 +221,7 @@ class _Sync:
     target: Target
     warehouse_dsn: str = field(repr=False)
     destination: Writer
-    writes: dict[str, _Write]
+    writes: dict[str, Write]
     run_id: str
     clock: Clock
     dry_run: bool
@@ -371,7 +364,7 @@ class _Sync:
         write = self.writes.get(action)
         if write is None:
             raise ContractError(f"{self.target}: {self.destination.name} cannot {action}")
-        outcomes, fault = _collect(write, rows)
+        outcomes, fault = write_batch(write, [row.record for row in rows.values()])
         with connection.transaction():
             self._record(connection, sync_run_id, action, rows, outcomes)
             self._acknowledge(connection, action, rows, outcomes)
@@ -483,81 +476,6 @@ class _Sync:
                 f"The rest was pushed. Look at ops.sync_records of sync run {result.sync_run_id}; "
                 "if it is right, approve it in the DAG approve_held, or trigger this DAG with the param release_brake"
             )
-
-
-def _collect(write: _Write, rows: dict[str, _Row]) -> tuple[list[Outcome], LetterTrailError | None]:
-    """One outcome for every record of the batch, whatever the destination did, and the fault if there was one."""
-    answered: dict[str, Outcome] = {}
-    fault = _ask(write, [row.record for row in rows.values()], answered)
-    if isinstance(fault, RequestRejected):
-        fault = _bisect(write, rows, answered, fault)
-    why = f"no certain answer ({type(fault).__name__})"
-    outcomes = [answered.get(key) or Outcome(key, "retry_pending", why) for key in rows]
-    return outcomes, fault
-
-
-def _ask(write: _Write, records: Sequence[Record], answered: dict[str, Outcome]) -> LetterTrailError | None:
-    """Writes records, adds what was said of each to `answered`, and returns the fault that ended it early."""
-    asked = {record.key for record in records}
-    try:
-        for outcome in write(records):
-            if outcome.key not in asked or outcome.key in answered:
-                return ContractError("the destination answered for a record that was not asked about")
-            answered[outcome.key] = outcome
-    except LetterTrailError as error:
-        return error
-    if silent := len(asked - answered.keys()):
-        return ContractError(f"the destination did not account for {silent} records")
-    return None
-
-
-def _bisect(
-    write: _Write, rows: dict[str, _Row], answered: dict[str, Outcome], refusal: RequestRejected
-) -> LetterTrailError | None:
-    """Halves a batch that was refused as a whole until the records that poison it are alone, and refuses only those.
-
-    When too many of them would be refused, the fault is not the records' (a setting, the whole account): it stands as
-    it was, and all that is not answered stays pending.
-    """
-    waiting = [row.record for key, row in rows.items() if key not in answered]
-    tries_left = POISONED_AT_MOST * (int(log2(len(waiting))) + 2) * 2
-    refused: dict[str, Outcome] = {}
-    parts = _halves(waiting)
-    while parts and tries_left:
-        part = parts.pop()
-        tries_left -= 1
-        fault = _ask(write, part, answered)
-        if fault is None:
-            continue
-        if not isinstance(fault, RequestRejected):
-            return fault
-        rest = [record for record in part if record.key not in answered]
-        if len(part) > 1:
-            parts += _halves(rest)
-            continue
-        refused[part[0].key] = _refused(part[0].key, fault)
-        if len(refused) > POISONED_AT_MOST:
-            return refusal
-    if parts or len(refused) == len(rows) > 1:
-        return refusal
-    log.warning("a batch of %s records was refused because of %s of them", len(rows), len(refused))
-    answered |= refused
-    return None
-
-
-def _halves(records: list[Record]) -> list[list[Record]]:
-    """The second half first: the last is taken first."""
-    middle = (len(records) + 1) // 2
-    return [part for part in (records[middle:], records[:middle]) if part]
-
-
-def _refused(key: str, error: RequestRejected) -> Outcome:
-    """What the refusal of a call with one record says of that record."""
-    if isinstance(error, Duplicate):
-        return Outcome(key, "already_ok", "the service has done this already")
-    if isinstance(error, ComplianceRefusal):
-        return Outcome(key, "rejected", "compliance", cast("Evidence", error.evidence))
-    return Outcome(key, "rejected", f"the service refuses it ({error.code or error.status or type(error).__name__})")
 
 
 def _confirmed(action: str, row: _Row, outcome: Outcome) -> tuple[str | None, dict[str, str]]:
