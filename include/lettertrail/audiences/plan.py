@@ -11,7 +11,7 @@ subtracted from every segment here, always.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -146,14 +146,7 @@ def plan_suppressions(connection: Connection, target: Target, *, at: datetime) -
     values = {**target.as_values(), "refused_before": at - REFUSED_RETRY_AFTER}
     _start(connection, values)
     _execute(connection, _suppressions_of(target), values)
-    return Plan(
-        lines=_lines(connection),
-        acknowledged=_number(connection, statements.COUNT_OURS, values),
-        suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
-        suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
-        sample=_sample(connection),
-        field_sets=_field_sets(connection),
-    )
+    return _planned(connection, values, acknowledged=_number(connection, statements.COUNT_OURS, values))
 
 
 def plan_segment(
@@ -187,18 +180,8 @@ def plan_segment(
     _execute(connection, statements.PLAN_SEGMENT, values)
     size, subtracted, held_out = _row(connection, statements.COUNT_JUDGED, values)
     ours, members = _row(connection, statements.COUNT_MEMBERS, values)
-    return Plan(
-        lines=_lines(connection),
-        acknowledged=ours,
-        members=members,
-        suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
-        suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
-        audience_size=size,
-        subtracted=subtracted,
-        held_out=held_out,
-        sample=_sample(connection),
-        field_sets=_field_sets(connection),
-    )
+    planned = _planned(connection, values, acknowledged=ours)
+    return replace(planned, members=members, audience_size=size, subtracted=subtracted, held_out=held_out)
 
 
 def plan_records(
@@ -216,15 +199,7 @@ def plan_records(
     _start(connection, values)
     _execute(connection, statement, values)
     ours, members = _row(connection, statements.COUNT_MEMBERS, values)
-    return Plan(
-        lines=_lines(connection),
-        acknowledged=ours,
-        members=members,
-        suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
-        suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
-        sample=_sample(connection),
-        field_sets=_field_sets(connection),
-    )
+    return replace(_planned(connection, values, acknowledged=ours), members=members)
 
 
 def _suppressions_of(target: Target) -> str | sql.Composed:
@@ -265,8 +240,16 @@ def _start(connection: Connection, values: dict[str, Any]) -> None:
         _execute(connection, statement, values)
 
 
-def _lines(connection: Connection) -> tuple[PlanLine, ...]:
-    return tuple(PlanLine(*row) for row in connection.execute(statements.PLAN_LINES))
+def _planned(connection: Connection, values: dict[str, Any], *, acknowledged: int) -> Plan:
+    """What `planned` holds, and what every plan is measured by."""
+    return Plan(
+        lines=tuple(PlanLine(*row) for row in connection.execute(statements.PLAN_LINES)),
+        acknowledged=acknowledged,
+        suppression_size=_number(connection, statements.COUNT_SUPPRESSION, values),
+        suppressed_before=_number(connection, statements.COUNT_CONFIRMED, values),
+        sample=_sample(connection),
+        field_sets=_field_sets(connection),
+    )
 
 
 def _sample(connection: Connection) -> tuple[PlannedSample, ...]:
