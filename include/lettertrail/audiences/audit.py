@@ -51,11 +51,13 @@ class AuditResult:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The newest audit of a target, for those who look."""
+    """The newest audit of a target (`ops.audits`), for those who look."""
 
+    destination: str
     account: str
     audience: str
     expected: int
+    """Records the ledger said are there."""
     missing: int
     strangers: int
     repaired: int
@@ -100,7 +102,7 @@ def oldest_first(warehouse_dsn: str, account: str, audiences: Sequence[str], *, 
 
 
 def read_drift(warehouse_dsn: str) -> list[Drift]:
-    """The newest audit of every target, by account and audience."""
+    """The newest audit of every target, by destination, account and audience."""
     with connect(warehouse_dsn, purpose="read audits") as connection:
         return [Drift(*row) for row in connection.execute(audit_statements.NEWEST_AUDITS)]
 

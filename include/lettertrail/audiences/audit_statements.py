@@ -91,7 +91,8 @@ values (
 """
 LAST_AUDITS = "select audience, max(finished_at) from ops.audits where account = %(account)s group by audience"
 NEWEST_AUDITS = """
-select distinct on (account, audience) account, audience, expected, missing, strangers, repaired, finished_at
+select distinct on (destination, account, audience)
+    destination, account, audience, expected, missing, strangers, repaired, finished_at
 from ops.audits
-order by account, audience, audit_id desc
+order by destination, account, audience, audit_id desc
 """

@@ -17,11 +17,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
+from lettertrail.audiences.audit import Drift
+from lettertrail.audiences.audit_statements import NEWEST_AUDITS
 from lettertrail.errors import ConfigurationError, ContractError
 from lettertrail.report.data import (
     DATA_DRIVEN,
     MODELS,
-    Audit,
     Campaign,
     FunnelStage,
     Headline,
@@ -463,17 +464,9 @@ def _sync_run(row: Row) -> SyncRun:
     return SyncRun(**{**row, "brake_reason": cleaned, "audience": without_addresses(row["audience"])})
 
 
-def _audits(reader: _Reader) -> tuple[Audit, ...]:
-    rows = reader.rows(
-        """
-        select distinct on (destination, account, audience)
-            destination, account, audience, expected, missing, strangers, repaired, finished_at
-        from ops.audits
-        order by destination, account, audience, audit_id desc
-        """,
-        of=(AUDITS,),
-    )
-    return tuple(Audit(**{**row, "audience": without_addresses(row["audience"])}) for row in rows)
+def _audits(reader: _Reader) -> tuple[Drift, ...]:
+    rows = reader.rows(NEWEST_AUDITS, of=(AUDITS,))
+    return tuple(Drift(**{**row, "audience": without_addresses(row["audience"])}) for row in rows)
 
 
 def _loads(reader: _Reader, at: datetime) -> tuple[Load, ...]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from lettertrail.audiences.audit import Drift
+
 MODELS = (
     "last_touch",
     "first_touch",
@@ -177,21 +179,6 @@ class SyncRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """The newest read-back of one audience (`ops.audits`)."""
-
-    destination: str
-    account: str
-    audience: str
-    expected: int
-    """Records the ledger said are there."""
-    missing: int
-    strangers: int
-    repaired: int
-    finished_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Load:
     """The last finished load of one raw table, and what all its loads brought (`ops.loads`)."""
 
@@ -249,5 +236,5 @@ class ReportData:
     """The newest first, at most `collect.RECENT_RUNS`."""
     loads: tuple[Load, ...]
     quality: tuple[QualityCheck, ...]
-    audits: tuple[Audit, ...] = ()
+    audits: tuple[Drift, ...] = ()
     """By account and audience."""
