@@ -78,6 +78,11 @@ class Window:
         if self.since is not None and self.is_whole:
             raise ConfigurationError("everything has no beginning: leave since empty")
 
+    @property
+    def strategy(self) -> str:
+        """The ledger's word for it: a window that somebody chose is told from the usual reading."""
+        return "poll" if self == Window() else "window"
+
     def start(self, last: str | None) -> datetime | None:
         """Where to read from when the last reading ended at `last`; None: everything."""
         return self.since if self.since is not None or self.is_whole else _start(last)
@@ -200,7 +205,7 @@ def _load_bodies(connection: Connection, esp: EspReader, *, run_id: str, clock: 
             load_id=next_load_id(Session(connection)),
             run_id=run_id,
             target=target,
-            strategy="poll" if window == Window() else "window",
+            strategy=window.strategy,
             started_at=started_at,
         )
         kept = {body.external_id for body in bodies if _keep_body(connection, esp, body, load, at=clock())}
@@ -276,7 +281,7 @@ def _load_stream(
             load_id=next_load_id(Session(connection)),
             run_id=run_id,
             target=target,
-            strategy="poll" if window == Window() else "window",
+            strategy=window.strategy,
             started_at=started_at,
             cursor_from=None if start is None else start.isoformat(),
             cursor_to=end.isoformat(),
