@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, LiteralString, get_args
 
 import psycopg
 from psycopg import sql
@@ -338,42 +338,36 @@ def _store_esp(
     return [[next(news) for _ in reading.rows] for reading in readings]
 
 
-def _store_bitrix(
-    connection: Connection, account: str, readings: Sequence[_Reading], load_id: int, at: datetime
+def _store_own(
+    connection: Connection,
+    account: str,
+    readings: Sequence[_Reading],
+    load_id: int,
+    at: datetime,
+    *,
+    statement: LiteralString,
 ) -> list[list[News]]:
-    """As `_store_esp`; a row here is its own identity, so it is never known in other words."""
+    """As `_store_esp`, for events that have ids of their own: such a one is never known in other words."""
     found: list[list[News]] = []
     for reading in readings:
-        added = [
-            connection.execute(
-                "insert into raw_inbox.bitrix_events (event_id, event, object_id, member_id, domain, occurred_at,"
-                " account, delivery_id, _loaded_at, _load_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-                " on conflict do nothing",
-                [*row, account, reading.delivery_id, at, load_id],
-            ).rowcount
-            for row in reading.rows
-        ]
+        rows = [[*row, account, reading.delivery_id, at, load_id] for row in reading.rows]
+        added = [connection.execute(statement, row).rowcount for row in rows]
         found.append(["new" if count else "same" for count in added])
     return found
 
 
-def _store_site(
-    connection: Connection, account: str, readings: Sequence[_Reading], load_id: int, at: datetime
-) -> list[list[News]]:
-    """As `_store_bitrix`: the handler gives every event its own id and tells it until it is heard."""
-    found: list[list[News]] = []
-    for reading in readings:
-        added = [
-            connection.execute(
-                "insert into raw_inbox.site_events (event_id, event_type, occurred_at, data,"
-                " account, delivery_id, _loaded_at, _load_id) values (%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
-                " on conflict do nothing",
-                [*row, account, reading.delivery_id, at, load_id],
-            ).rowcount
-            for row in reading.rows
-        ]
-        found.append(["new" if count else "same" for count in added])
-    return found
+_store_bitrix = partial(
+    _store_own,
+    statement="insert into raw_inbox.bitrix_events (event_id, event, object_id, member_id, domain, occurred_at,"
+    " account, delivery_id, _loaded_at, _load_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " on conflict do nothing",
+)
+_store_site = partial(
+    _store_own,
+    statement="insert into raw_inbox.site_events (event_id, event_type, occurred_at, data,"
+    " account, delivery_id, _loaded_at, _load_id) values (%s, %s, %s, %s::jsonb, %s, %s, %s, %s)"
+    " on conflict do nothing",
+)
 
 
 def _news(new: set[str], compared: Sequence[tuple[str, bool]]) -> Iterator[News]:
