@@ -7,10 +7,12 @@ Modelling choices are not here either: they are dbt vars, explained in `dbt_proj
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lettertrail.errors import ConfigurationError
@@ -65,6 +67,25 @@ class Settings:
             ),
             bitrix_sites=_words(env.get("LETTERTRAIL_BITRIX_SITES", "")),
         )
+
+
+def read_object(variable: str, text: str, *, holds: str = "") -> Mapping[str, Any]:
+    """The object in a variable that is JSON, or the path of a file with it; `holds` says what should be in it.
+
+    Raises:
+        ConfigurationError: naming the variable, never what it holds.
+    """
+    try:
+        read = json.loads(text if text.startswith("{") else Path(text).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{variable} is no JSON and names a file that cannot be read: {error.strerror}"
+        ) from None
+    except ValueError:
+        raise ConfigurationError(f"{variable} is neither JSON nor the path of a file with JSON") from None
+    if not isinstance(read, Mapping):
+        raise ConfigurationError(f"{variable} must hold an object{holds and f': {holds}'}")
+    return read
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def test_accounts_come_in_order_from_the_environment(tmp_path: Path) -> None:
         ({"LETTERTRAIL_RELAY_ACCOUNTS": "mailchimp"}, "AIRFLOW_CONN_MAILCHIMP"),
         ({"LETTERTRAIL_RELAY_ACCOUNTS": "mailchimp", "AIRFLOW_CONN_MAILCHIMP": "mailchimp://:secret@x"}, "JSON"),
         ({"LETTERTRAIL_RELAY_ACCOUNTS": "mailchimp", "LETTERTRAIL_RELAY_CONNECTIONS": "{}"}, "mailchimp in"),
-        ({"LETTERTRAIL_RELAY_ACCOUNTS": "mailchimp", "LETTERTRAIL_RELAY_CONNECTIONS": "{secret"}, "no JSON"),
+        ({"LETTERTRAIL_RELAY_ACCOUNTS": "mailchimp", "LETTERTRAIL_RELAY_CONNECTIONS": "{secret"}, "neither JSON"),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_shown(environ: dict[str, str], said: str) -> None:

@@ -14,11 +14,9 @@ us) and `sender` (of letters that name none) are for sites with our handler.
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from lettertrail import esps
@@ -26,6 +24,7 @@ from lettertrail.bitrix import outbound
 from lettertrail.errors import ConfigurationError
 from lettertrail.esps.port import Hook
 from lettertrail.inbox import signatures, site
+from lettertrail.settings import read_object
 
 ACCOUNTS = "LETTERTRAIL_INBOX_ACCOUNTS"
 URL = "LETTERTRAIL_INBOX_URL"
@@ -124,24 +123,12 @@ def read_webhooks(environ: Mapping[str, str]) -> Webhooks:
     """
     url = environ.get(URL, "").strip().rstrip("/")
     found: dict[tuple[str, str], Webhook] = {}
-    for account, entry in _entries(environ.get(ACCOUNTS, "").strip()).items():
+    text = environ.get(ACCOUNTS, "").strip()
+    entries = read_object(ACCOUNTS, text, holds="connection id → token and secrets") if text else {}
+    for account, entry in entries.items():
         for webhook in _webhooks_of(str(account), entry, url):
             found[webhook.account, webhook.kind] = webhook
     return Webhooks(found)
-
-
-def _entries(text: str) -> Mapping[str, Any]:
-    if not text:
-        return {}
-    try:
-        entries = json.loads(text if text.startswith("{") else Path(text).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{ACCOUNTS} names a file that cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"{ACCOUNTS} is neither JSON nor the path of a file with JSON") from None
-    if not isinstance(entries, dict):
-        raise ConfigurationError(f"{ACCOUNTS} must hold an object: connection id → token and secrets")
-    return entries
 
 
 def _webhooks_of(account: str, entry: object, url: str) -> Iterator[Webhook]:

@@ -9,14 +9,13 @@ Read without Airflow, so that order confirmations go out while it is down.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lettertrail import esps
 from lettertrail.errors import ConfigurationError
 from lettertrail.esps.port import AccountConnection
+from lettertrail.settings import read_object
 
 ACCOUNTS = "LETTERTRAIL_RELAY_ACCOUNTS"
 CONNECTIONS = "LETTERTRAIL_RELAY_CONNECTIONS"
@@ -34,7 +33,7 @@ def read_accounts(environ: Mapping[str, str]) -> list[AccountConnection]:
     if len(set(names)) < len(names):
         raise ConfigurationError(f"{ACCOUNTS} names an account twice")
     exported = environ.get(CONNECTIONS, "").strip()
-    connections = _object(exported, CONNECTIONS) if exported else None
+    connections = read_object(CONNECTIONS, exported) if exported else None
     return [_account(name, environ, connections) for name in names]
 
 
@@ -45,12 +44,12 @@ def _account(name: str, environ: Mapping[str, str], connections: Mapping[str, An
     else:
         where = f"AIRFLOW_CONN_{name.upper()}"
         text = environ.get(where, "").strip()
-        given = _object(text, where) if text else None
+        given = read_object(where, text) if text else None
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"there is no {where}: the connection of the relay's account {name}")
     extra = given.get("extra") or {}
     if isinstance(extra, str):
-        extra = _object(extra, f"extra of {where}")
+        extra = read_object(f"extra of {where}", extra)
     host, port = given.get("host"), given.get("port")
     return AccountConnection(
         conn_id=name,
@@ -59,15 +58,3 @@ def _account(name: str, environ: Mapping[str, str], connections: Mapping[str, An
         password=given.get("password"),
         extra={key: value for key, value in extra.items() if value is not None},
     )
-
-
-def _object(text: str, where: str) -> Mapping[str, Any]:
-    try:
-        read = json.loads(text if text.startswith("{") else Path(text).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{where} is neither JSON nor a file that can be read: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"{where} holds no JSON") from None
-    if not isinstance(read, Mapping):
-        raise ConfigurationError(f"{where} must hold an object")
-    return read
