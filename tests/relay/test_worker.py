@@ -110,6 +110,21 @@ def test_a_service_that_guards_against_repeats_is_asked_again(desk: Desk, kind: 
     assert desk.arrived() == [("unisender", key_of(1))]
 
 
+@pytest.mark.parametrize(("status", "times"), [(400, 1), (429, 2)])
+def test_a_refused_repeat_says_nothing_of_the_first_call(desk: Desk, status: int, times: int) -> None:
+    """A refusal without a word may be the guard's own, and who is busy has not looked: nobody else is asked."""
+    desk.names = ("unisender", "mailchimp")
+    desk.go.fault("drop_after_write")
+    desk.go.fault("refuse", status=status, times=times)
+    desk.queue(1)
+    desk.work()
+    assert desk.states() == [("unknown", "unisender", 2)]
+    desk.clock.later(seconds=10)
+    desk.work()
+    assert desk.states() == [("sent", "unisender", 3)]
+    assert desk.arrived() == [("unisender", key_of(1))]
+
+
 def test_after_the_guard_nobody_repeats(desk: Desk) -> None:
     """The letter is held, and an event that comes in tells of it."""
     desk.names = ("unisender",)

@@ -57,6 +57,12 @@ class Going:
     number: int
     started_at: datetime
 
+    @property
+    def is_repeat(self) -> bool:
+        """Whether the account has not answered about the letter before, so that it may have it already."""
+        last = self.waiting.history[-1] if self.waiting.history else None
+        return last is not None and (last.account, last.outcome) == (self.account, "unknown")
+
 
 @contextmanager
 def told_briefly() -> Iterator[None]:
@@ -129,6 +135,9 @@ class Outbox:
     def record(self, going: Going, sent: Sent, *, now: datetime) -> Result:
         """What came of an attempt; gives it in the outbox's words."""
         outcome = _outcome(sent)
+        if going.is_repeat and outcome in ("refused", "passing") and sent.evidence is None:
+            # This call was not taken. The one before may have been, so no other account may be asked yet.
+            outcome = "unknown"
         waiting = going.waiting
         with self._db.transaction():
             self._run(
