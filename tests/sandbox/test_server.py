@@ -12,14 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import requests
-from tests.sandbox.small import KEY, LIST, SECRET, free_port
+from tests.sandbox.small import KEY, LIST, SECRET, kept_port
 
 from lettertrail.sandbox import server
 from lettertrail.sandbox.mariadb import MariaDb, connect
@@ -31,20 +31,30 @@ WORLD = {"seed": 7, "scale": 0.01, "as_of": "2026-11-01"}
 
 @dataclass
 class Sandbox:
-    """A command line, and the process it started."""
+    """A command line, and the process it started; its ports stay its own while it is stopped."""
 
     state: Path
-    mailchimp_port: int
-    bitrix_port: int
     arguments: list[str]
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
+    keepers: dict[str, socket.socket] = field(default_factory=dict)
+    """By the option of the port."""
+
+    def listen_on(self, option: str) -> int:
+        """Adds a port to the command line, unless it is there."""
+        if option not in self.keepers:
+            self.keepers[option] = kept_port()
+            self.arguments += [option, str(self.port(option))]
+        return self.port(option)
+
+    def port(self, option: str) -> int:
+        return int(self.keepers[option].getsockname()[1])
 
     def start(self) -> None:
-        """Starts the process and waits for both ports."""
+        """Starts the process and waits for all its ports."""
         self.process = subprocess.Popen(self.command(), env=self.environment)
-        for port in (self.mailchimp_port, self.bitrix_port):
-            self._wait(port)
+        for option in self.keepers:
+            self._wait(self.port(option))
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "lettertrail.sandbox.server", *self.arguments]
@@ -72,11 +82,11 @@ class Sandbox:
         return self.process.wait(timeout=20)
 
     def mailchimp(self, method: str, path: str, **options: Any) -> requests.Response:
-        url = f"http://127.0.0.1:{self.mailchimp_port}/3.0{path}"
+        url = f"http://127.0.0.1:{self.port('--mailchimp-port')}/3.0{path}"
         return requests.request(method, url, auth=("x", KEY), timeout=10, **options)
 
     def bitrix(self, method: str, **params: Any) -> requests.Response:
-        url = f"http://127.0.0.1:{self.bitrix_port}/rest/1/{SECRET}/{method}"
+        url = f"http://127.0.0.1:{self.port('--bitrix-port')}/rest/1/{SECRET}/{method}"
         return requests.post(url, json=params, timeout=10)
 
     def journal(self) -> list[dict[str, Any]]:
@@ -110,16 +120,18 @@ def site_dsn(mariadb: MariaDb) -> str:
 def sandbox(tmp_path: Path, site_dsn: str) -> Iterator[Sandbox]:
     """A command line that works; the process is ended when the test forgot to."""
     (tmp_path / "world.json").write_text(json.dumps(WORLD), encoding="utf-8")
-    first, second = free_port(), free_port()
-    arguments = ["--state", str(tmp_path / "state"), "--world", str(tmp_path)]
-    arguments += ["--mailchimp-port", str(first), "--bitrix-port", str(second), "--bitrix-dsn", site_dsn]
+    arguments = ["--state", str(tmp_path / "state"), "--world", str(tmp_path), "--bitrix-dsn", site_dsn]
     environment = os.environ | {
         "SANDBOX_MAILCHIMP_KEY": KEY,
         "SANDBOX_BITRIX_SECRET": SECRET,
         "PYTHONPATH": str(PROJECT_ROOT / "include"),
     }
-    sandbox = Sandbox(tmp_path / "state", first, second, arguments, environment)
+    sandbox = Sandbox(tmp_path / "state", arguments, environment)
+    for option in ("--mailchimp-port", "--bitrix-port"):
+        sandbox.listen_on(option)
     yield sandbox
+    for keeper in sandbox.keepers.values():
+        keeper.close()
     if sandbox.process is not None and sandbox.process.poll() is None:
         sandbox.process.kill()
         sandbox.process.wait()
@@ -134,8 +146,8 @@ def test_it_serves_logs_stops_and_keeps_its_state(sandbox: Sandbox) -> None:
     body = {"members": [{"email_address": address, "status": "unsubscribed"}], "update_existing": True}
     assert sandbox.mailchimp("POST", f"/lists/{LIST}", json=body).json()["total_updated"] == 1
     assert sandbox.bitrix("profile").json()["result"]["ID"] == "1"
-    assert requests.get(f"http://127.0.0.1:{sandbox.mailchimp_port}/3.0/lists", timeout=10).status_code == 401
-    refused = requests.post(f"http://127.0.0.1:{sandbox.bitrix_port}/rest/1/guess/profile", timeout=10)
+    assert requests.get(f"http://127.0.0.1:{sandbox.port('--mailchimp-port')}/3.0/lists", timeout=10).status_code == 401
+    refused = requests.post(f"http://127.0.0.1:{sandbox.port('--bitrix-port')}/rest/1/guess/profile", timeout=10)
     assert refused.status_code == 401
     lines = sandbox.journal()
     seen = [(line["service"], line["method"], line["status"], line["is_write"]) for line in lines]
@@ -164,10 +176,8 @@ def test_it_serves_logs_stops_and_keeps_its_state(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("option", ["--mailchimp-port", "--bitrix-port"])
 def test_a_taken_port_is_named(sandbox: Sandbox, option: str) -> None:
     """It ends at once and says which option to change."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", int(sandbox.arguments[sandbox.arguments.index(option) + 1])))
-        taken.listen()
-        status, message = sandbox.fail()
+    sandbox.keepers[option].listen()
+    status, message = sandbox.fail()
     assert status == 1
     assert option in message
 
@@ -196,7 +206,7 @@ def test_every_service_wants_its_secrets(sandbox: Sandbox, twin: Twin) -> None:
     """A service with a port and without a key would let everybody in, or nobody."""
     for variable in twin.secrets.values():
         sandbox.environment.pop(variable, None)
-    sandbox.arguments += [twin.option, str(free_port())]
+    sandbox.listen_on(twin.option)
     status, message = sandbox.fail_here()
     assert status == 2
     assert all(variable in message for variable in twin.secrets.values())
@@ -204,13 +214,11 @@ def test_every_service_wants_its_secrets(sandbox: Sandbox, twin: Twin) -> None:
 
 def test_all_services_at_once(sandbox: Sandbox) -> None:
     """Each answers on its port, keeps a file of its own, and is in the one log."""
-    ports = {twin.name: free_port() for twin in TWINS[1:]}
+    ports = {twin.name: sandbox.listen_on(twin.option) for twin in TWINS[1:]}
     for twin in TWINS[1:]:
-        sandbox.arguments += [twin.option, str(ports[twin.name])]
         sandbox.environment |= dict.fromkeys(twin.secrets.values(), "0123456789abcdef0123456789abcdef")
     sandbox.start()
     for port in ports.values():
-        sandbox._wait(port)
         assert requests.get(f"http://127.0.0.1:{port}/api/v1/account/info", timeout=10).status_code != 200
     assert {line["service"] for line in sandbox.journal()} == set(ports)
     assert {path.stem for path in sandbox.state.glob("*.sqlite3")} == {twin.name for twin in TWINS}
@@ -239,9 +247,9 @@ def test_another_world_is_not_mixed_in(sandbox: Sandbox, tmp_path: Path) -> None
     assert "empty its state directory" in message
 
 
-def test_a_site_that_does_not_answer_is_said(sandbox: Sandbox) -> None:
+def test_a_site_that_does_not_answer_is_said(sandbox: Sandbox, site_dsn: str) -> None:
     """The password of the DSN does not show."""
-    sandbox.arguments[-1] = "mysql://u:hushhush@127.0.0.1:1/x"
+    sandbox.arguments[sandbox.arguments.index(site_dsn)] = "mysql://u:hushhush@127.0.0.1:1/x"
     status, message = sandbox.fail_here()
     assert status == 1
     assert "cannot be reached" in message
