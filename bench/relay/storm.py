@@ -14,7 +14,9 @@ import uvloop
 from bench.inbox.sender import Tally, send
 from bench.relay.place import Place
 from bench.relay.site import ACCOUNT, mail, told
+from lettertrail import esps
 from lettertrail.relay.outbox import letter_key
+from lettertrail.relay.worker import ASKING
 
 COMPLAINED = 50
 """Every so many-th recipient has complained."""
@@ -32,6 +34,8 @@ class Storm:
     unanswered: int
     """Calls to a service."""
     by_state: dict[str, int]
+    untold: int
+    """Of the unknown, those whose last call had no answer from a service that cannot be asked about a letter."""
     lost: int
     """Taken from the site, and neither with a service nor on record as held, dead or suppressed."""
     twice: int
@@ -82,6 +86,8 @@ def storm(
     for service in (at.mandrill, at.go):
         service.heal()
     _wait_until_settled(at, patience)
+    if _free_look_ups(at):
+        _wait_until_settled(at, patience)
     found = _counted(at, {numbers[nth] for nth in tally.accepted})
     return replace(found, rate=rate, kills=kills, faults=faults, seconds=time.monotonic() - began)
 
@@ -130,6 +136,16 @@ def _wait_until_settled(at: Place, patience: float) -> None:
         time.sleep(0.2)
 
 
+def _free_look_ups(at: Place) -> int:
+    """What a killed worker was looking up is another's after `ASKING`; here at once. Gives how many letters."""
+    ((freed,),) = at.rows(
+        "with freed as (update ops.outbox set next_attempt_at = now()"
+        " where state = 'unknown' and next_attempt_at < now() + %s returning 1) select count(*) from freed",
+        ASKING,
+    )
+    return int(freed)
+
+
 def _counted(at: Place, acknowledged: set[int]) -> Storm:
     arrived = at.arrived()
     rows = dict(at.rows("select key, state from ops.outbox"))
@@ -155,6 +171,12 @@ def _counted(at: Place, acknowledged: set[int]) -> Storm:
         kills=0,
         faults=0,
         unanswered=int(unanswered),
+        untold=sum(
+            _cannot_be_asked(account)
+            for (account,) in at.rows(
+                "select esp_account from ops.outbox where state = 'unknown' and key = any(%s)", list(keys)
+            )
+        ),
         by_state=dict(sorted(Counter(rows.get(key, "missing") for key in keys).items())),
         lost=sum(not times[key] and rows.get(key) not in final for key in keys),
         twice=sum(number > 1 for number in arrived.values()),
@@ -165,3 +187,7 @@ def _counted(at: Place, acknowledged: set[int]) -> Storm:
         slowest=waits[-1],
         seconds=0,
     )
+
+
+def _cannot_be_asked(account: str) -> bool:
+    return esps.load(esps.adapter_name(account)).traced_after is None
