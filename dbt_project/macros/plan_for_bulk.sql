@@ -13,9 +13,13 @@
 {% macro default__plan_for_bulk() -%}
 {%- endmacro %}
 
-{#- Until the end of the model's transaction; what can only be done row by row still is. -#}
+{#-
+    Until the end of the model's transaction; what can only be done row by row still is. An increment is worked out without helpers: they
+    read whole tables, and hold each row against every value that `among` gives, where an index would be asked for the few.
+-#}
 {% macro postgres__plan_for_bulk() -%}
     set local enable_nestloop = off
+    {%- if is_incremental() %}; set local max_parallel_workers_per_gather = 0{% endif %}
 {%- endmacro %}
 
 {#-
