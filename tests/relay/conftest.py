@@ -16,7 +16,7 @@ from bench.relay.site import ACCOUNT, mail
 from psycopg import conninfo
 
 from lettertrail import esps
-from lettertrail.esps.port import AccountConnection, Esp
+from lettertrail.esps.port import AccountConnection, Esp, Sent
 from lettertrail.relay import intake
 from lettertrail.relay.outbox import WORKERS, Going, Outbox, letter_key
 from lettertrail.relay.route import Policy, Rests
@@ -152,6 +152,22 @@ def claim(desk: Desk) -> Going | None:
     """An attempt that is written down and not made."""
     step = desk.outbox.claim(lambda history: desk.names[0], now=desk.clock())
     return step if isinstance(step, Going) else None
+
+
+def lose_answer(desk: Desk) -> None:
+    """Letter 1 through UniSender, of whose call nobody knows the end; the service has not seen it."""
+    desk.names = ("unisender",)
+    desk.queue(1)
+    going = claim(desk)
+    assert going is not None
+    desk.outbox.record(going, Sent("", "unknown", reason="no answer"), now=desk.clock())
+
+
+def hold_letter(desk: Desk) -> None:
+    """Number 1: nobody can say, after three days of watching."""
+    lose_answer(desk)
+    desk.clock.later(days=3, minutes=1)
+    desk.work()
 
 
 def key_of(number: int) -> str:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.relay.conftest import START, Desk, claim, key_of
+from tests.relay.conftest import START, Desk, hold_letter, key_of
 
 from lettertrail.errors import ConfigurationError
-from lettertrail.esps.port import Sent
 from lettertrail.relay import __main__ as program
 from lettertrail.relay.accounts import read_accounts
 from lettertrail.relay.desk import LATE, book_as_sent, held, is_healthy, release
@@ -23,20 +22,9 @@ CONNECTION = {
 }
 
 
-def held_letter(desk: Desk) -> None:
-    """Number 1: nobody can say."""
-    desk.names = ("unisender",)
-    desk.queue(1)
-    going = claim(desk)
-    assert going is not None
-    desk.outbox.record(going, Sent("", "unknown", reason="no answer"), now=desk.clock())
-    desk.clock.later(days=3, minutes=1)
-    desk.work()
-
-
 def test_what_waits_for_a_decision_is_listed_without_addresses(desk: Desk) -> None:
     """The held one and the dead one, not those that are on their way."""
-    held_letter(desk)
+    hold_letter(desk)
     desk.names = ("mailchimp",)
     desk.mandrill.store.enrol(["person2@example.com"], status="hard-bounce")
     desk.queue(2)
@@ -49,7 +37,7 @@ def test_what_waits_for_a_decision_is_listed_without_addresses(desk: Desk) -> No
 
 def test_a_letter_that_is_released_goes_once_more(desk: Desk) -> None:
     """With all its attempts, and only while it waits for that."""
-    held_letter(desk)
+    hold_letter(desk)
     assert release(desk.relay_dsn, [1, 99], now=desk.clock()) == 1
     assert release(desk.relay_dsn, [1], now=desk.clock()) == 0
     desk.work()
@@ -60,7 +48,7 @@ def test_a_letter_that_is_released_goes_once_more(desk: Desk) -> None:
 
 def test_a_letter_that_went_out_is_booked_so(desk: Desk) -> None:
     """Nothing is sent."""
-    held_letter(desk)
+    hold_letter(desk)
     assert book_as_sent(desk.relay_dsn, [1], now=desk.clock()) == 1
     assert book_as_sent(desk.relay_dsn, [1], now=desk.clock()) == 0
     desk.work()
@@ -86,7 +74,7 @@ def test_the_program_says_what_is_missing(
     assert program.main(["--health"]) == 1
     monkeypatch.setenv("LETTERTRAIL_RELAY_DSN", desk.relay_dsn)
     assert program.main(["--held"]) == 0
-    held_letter(desk)
+    hold_letter(desk)
     assert program.main(["--held"]) == 0
     assert capsys.readouterr().out.startswith("1  unknown")
     assert program.main(["--release", "1"]) == 0

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from tests.relay.conftest import START, Desk, claim, key_of
+from tests.relay.conftest import START, Desk, claim, hold_letter, key_of, lose_answer
 
 from lettertrail.errors import ConfigurationError, WarehouseError
 from lettertrail.esps.port import Sent
@@ -127,12 +127,7 @@ def test_a_refused_repeat_says_nothing_of_the_first_call(desk: Desk, status: int
 
 def test_after_the_guard_nobody_repeats(desk: Desk) -> None:
     """The letter is held, and an event that comes in tells of it."""
-    desk.names = ("unisender",)
-    desk.go.fault("drop_after_write")
-    desk.queue(1)
-    going = claim(desk)
-    assert going is not None
-    desk.outbox.record(going, Sent("", "unknown", reason="no answer"), now=desk.clock())
+    lose_answer(desk)
     desk.clock.later(seconds=46)
     desk.work()
     assert desk.states() == [("unknown", "unisender", 1)]
@@ -150,13 +145,7 @@ def test_after_the_guard_nobody_repeats(desk: Desk) -> None:
 
 def test_what_nobody_can_tell_of_is_held_for_good(desk: Desk) -> None:
     """After three days of watching; an operator decides."""
-    desk.names = ("unisender",)
-    desk.queue(1)
-    going = claim(desk)
-    assert going is not None
-    desk.outbox.record(going, Sent("", "unknown", reason="no answer"), now=desk.clock())
-    desk.clock.later(days=3, minutes=1)
-    desk.work()
+    hold_letter(desk)
     assert desk.rows("select state, next_attempt_at from ops.outbox") == [("unknown", None)]
     desk.clock.later(days=30)
     assert desk.work() == 0
