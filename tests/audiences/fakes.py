@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from tests.push_ledger import Killed, PushLedger
 
 from lettertrail.audiences.push import SyncResult, sync_segment, sync_suppressions
 from lettertrail.audiences.segments import Segment
@@ -31,10 +32,6 @@ create table segments.seg_lapsed (email text, person_id text);
 
 
 LEDGER = ("sync_runs", "sync_records", "sync_calls", "acknowledged", "sync_states")
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that catches Exception may see it."""
 
 
 class FakeDestination:
@@ -111,7 +108,7 @@ class FakeCrm(FakeDestination):
         return self._write("release", records, self.marked, present=False)
 
 
-class Warehouse:
+class Warehouse(PushLedger):
     """The marts as the tests want them, and the ledger as the tests read it."""
 
     def __init__(self, dsn: str) -> None:
@@ -221,21 +218,3 @@ class Warehouse:
             "select record_key, action, outcome, reason from ops.sync_records where sync_run_id = %s", [sync_run_id]
         )
         return {row["record_key"]: (row["action"], row["outcome"], row["reason"]) for row in rows}
-
-    def acknowledged(self, audience: str) -> dict[str, str]:
-        rows = self.query("select record_key, value from ops.acknowledged where audience = %s", [audience])
-        return {row["record_key"]: row["value"] for row in rows}
-
-    def unbalanced(self) -> list[dict[str, Any]]:
-        """Runs whose sums differ from their records or from themselves."""
-        return self.query(
-            """
-            select run.*
-            from ops.sync_runs as run
-            where finished_at is null
-                or planned <> applied + already_ok + rejected + retry_pending + held
-                or planned <> (
-                    select count(*) from ops.sync_records as record where record.sync_run_id = run.sync_run_id
-                )
-            """
-        )

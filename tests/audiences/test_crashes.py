@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.audiences.fakes import FakeDestination, Killed, Warehouse
+from tests.audiences.fakes import FakeDestination, Warehouse
+from tests.push_ledger import Killed
 
 from lettertrail.audiences import push
 from lettertrail.warehouse.ledger import check_balance

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.audiences.fakes import FakeCrm, FakeDestination, Killed, Warehouse
+from tests.audiences.fakes import FakeCrm, FakeDestination, Warehouse
+from tests.push_ledger import Killed
 
 from lettertrail.audiences import push
 from lettertrail.audiences.push import SyncResult

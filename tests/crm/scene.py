@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import MySQLdb.cursors
 import psycopg
 from psycopg.rows import dict_row
+from tests.push_ledger import PushLedger
 from tests.running_service import RunningService
 
 from lettertrail.audiences.push import SyncResult
@@ -48,11 +49,7 @@ create table marts.mart_crm_follow_ups (
 """
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that catches Exception may see it."""
-
-
-class Crm(RunningService):
+class Crm(RunningService, PushLedger):
     """A portal, the warehouse that tells it things, and a clock."""
 
     secret = SECRET
@@ -121,24 +118,6 @@ class Crm(RunningService):
         } | facts
         marks = ", ".join(["%s"] * len(row))
         self.execute(f"insert into marts.mart_crm_follow_ups ({', '.join(row)}) values ({marks})", list(row.values()))
-
-    def unbalanced(self) -> list[dict[str, Any]]:
-        """Runs whose sums differ from their records or from themselves, and records without one certain outcome."""
-        return self.query(
-            """
-            select run.*
-            from ops.sync_runs as run
-            where finished_at is null
-                or planned <> applied + already_ok + rejected + retry_pending + held
-                or planned <> (
-                    select count(*) from ops.sync_records as record where record.sync_run_id = run.sync_run_id
-                )
-            """
-        )
-
-    def acknowledged(self, audience: str) -> dict[str, str]:
-        rows = self.query("select record_key, value from ops.acknowledged where audience = %s", [audience])
-        return {row["record_key"]: row["value"] for row in rows}
 
     # the push
 

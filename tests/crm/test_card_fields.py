@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from tests.crm.scene import CARDS, NOON, Crm, Killed, commands
+from tests.crm.scene import CARDS, NOON, Crm, commands
+from tests.push_ledger import Killed
 
 from lettertrail.audiences.brake import Limits
 from lettertrail.audiences.state import restate

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from itertools import count
 
 import pytest
-from tests.crm.scene import Crm, Killed
+from tests.crm.scene import Crm
 from tests.crm.test_card_fields import FOREVER, _die
+from tests.push_ledger import Killed
 
 from lettertrail.errors import BrakeApplied, TemporaryApiError
 
