@@ -5,13 +5,12 @@ The stages are those of the tests (`tests/audiences`), here at full length. Want
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -22,6 +21,7 @@ from tests.audiences.test_wrong_plans import live
 from tests.audiences.wrong_plans import CROWD, WRONG_PLANS, destructive, leave, staged
 from tests.contract.mailchimp_service import MailchimpService, mailchimp_service
 
+from bench.program import Line, argument_parser, write_lines
 from lettertrail.audiences.plan import Target, plan_segment
 from lettertrail.audiences.push import SyncResult
 from lettertrail.warehouse.connect import connect
@@ -47,16 +47,6 @@ SUPPRESSED_OF = """
 insert into marts.dim_suppression (email, scope, state)
 select 'p' || n || '@example.com', 'everything', 'unsubscribed' from generate_series(1, %(people)s, 10) as n
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One figure, what was asked for, and whether it holds."""
-
-    what: str
-    measured: str
-    asked: str
-    holds: bool
 
 
 def wrong_plans(warehouse: Warehouse, service: MailchimpService, directory: Path) -> Iterator[Line]:
@@ -163,10 +153,9 @@ def measure(directory: Path, *, people: int, days: int) -> Iterator[Line]:
 
 def main() -> int:
     """Measures, writes the page, and says by the exit status whether everything holds."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__file__, __doc__)
     parser.add_argument("--people", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=90)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     options = parser.parse_args()
     lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="lettertrail-bench-") as directory:
@@ -174,11 +163,8 @@ def main() -> int:
         for line in measure(Path(directory), people=options.people, days=options.days):
             lines.append(line)
             print(f"{line.what}: {line.measured}", flush=True)
-    rows = [f"| {line.what} | {line.measured} | {line.asked} | {'yes' if line.holds else '**no**'} |" for line in lines]
-    page = ["# Pushes: measured", "", "Made by `python -m bench.activation` against the sandbox twins.", ""]
-    page += ["| | Measured | Asked | Holds |", "|---|---|---|---|", *rows]
-    options.out.write_text("\n".join(page) + "\n", encoding="utf-8")
-    return 0 if all(line.holds for line in lines) else 1
+    holds = write_lines(options.out, "Pushes: measured", "python -m bench.activation", lines)
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -6,18 +6,17 @@ calls a second.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.esps.accounts import TWINS, Account, account, addresses
 from bench.esps.storm import Weather
+from bench.program import Line, argument_parser, write_lines
 from lettertrail.errors import ApiError, RateLimited, TemporaryApiError
 from lettertrail.esps.port import Esp, Outcome, Record
 
@@ -25,16 +24,6 @@ MAILABLE = frozenset({"subscribed", "pending"})
 MOST_RUNS = 40
 STORMS = 5
 AUDIENCE = "seg_bench"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One figure, what was asked for, and whether it holds."""
-
-    what: str
-    measured: str
-    asked: str
-    holds: bool
 
 
 def push(name: str, directory: Path, people: int) -> Line:
@@ -150,12 +139,11 @@ def _records(there: Account, people: Sequence[str], value: str) -> list[Record]:
 
 def main() -> int:
     """Measures, writes the page, and says by the exit status whether everything holds."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__file__, __doc__)
     parser.add_argument("--people", type=int, default=100_000)
     parser.add_argument("--storm", type=int, default=20_000, help="contacts in the storm")
     parser.add_argument("--attempts", type=int, default=2_000, help="attempts to resubscribe, for each service")
     parser.add_argument("--only", nargs="*", default=list(TWINS), choices=list(TWINS))
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     options = parser.parse_args()
     lines: list[Line] = []
     with tempfile.TemporaryDirectory() as directory:
@@ -163,11 +151,8 @@ def main() -> int:
             for name in options.only:
                 lines.append(measure(name, Path(directory), amount))
                 print(f"{lines[-1].what}: {lines[-1].measured}", flush=True)
-    rows = [f"| {line.what} | {line.measured} | {line.asked} | {'yes' if line.holds else '**no**'} |" for line in lines]
-    page = ["# The ESP adapters: measured", "", "Made by `python -m bench.esps` against the sandbox twins.", ""]
-    page += ["| | Measured | Asked | Holds |", "|---|---|---|---|", *rows]
-    options.out.write_text("\n".join(page) + "\n", encoding="utf-8")
-    return 0 if all(line.holds for line in lines) else 1
+    holds = write_lines(options.out, "The ESP adapters: measured", "python -m bench.esps", lines)
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ for the next time. Contenders take turns, so that what the machine does meanwhil
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from bench.extract.peers import Figure, Missing, Places, dlt, forget_ours, ours, pgloader, pipe
 from bench.extract.results import describe, render
 from bench.extract.site import Site
+from bench.program import argument_parser, log_to_stderr
 from lettertrail.sandbox.mariadb import MariaDb
 from lettertrail.warehouse.embedded import EmbeddedPostgres
 from lettertrail.warehouse.migrate import migrate
@@ -27,16 +27,14 @@ FIXED_CHANGES = 5_000
 
 def main() -> int:
     """Measures what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__file__, __doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[5_000_000, 20_000_000])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path(".lettertrail/bench"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     parser.add_argument("--without", nargs="*", default=[], help="contenders to leave out: dlt pgloader pipe pipe_hash")
     parser.add_argument("--pgloader-up-to", type=int, default=20_000_000, help="rows; it is slow")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("lettertrail").setLevel(logging.WARNING)
+    log_to_stderr()
     work: Path = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     mariadb, postgres = MariaDb(work / "mariadb"), EmbeddedPostgres(work / "postgres")

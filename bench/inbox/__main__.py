@@ -5,31 +5,28 @@ Sender, receiver and a durable PostgreSQL share this machine. Takes about four m
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import platform
 import sys
-from pathlib import Path
 
 from bench.inbox.runs import Forged, Soak, Speed, Thrown, forged, place, soak, speed, thrown
 from bench.machine import machine
+from bench.program import argument_parser, log_to_stderr
 
 log = logging.getLogger("bench")
 
 
 def main() -> int:
     """Runs what was asked for; the exit status is 1 when a figure is missed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.inbox", description=__doc__)
+    parser = argument_parser(__file__, __doc__)
     parser.add_argument("--only", choices=["speed", "soak", "forged", "garbage"], nargs="+", default=None)
     parser.add_argument("--share", type=float, default=1.0, help="of the full length")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rate", type=float, default=3_000.0, help="deliveries a second for the latency")
     parser.add_argument("--seed", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("lettertrail").setLevel(logging.WARNING)
+    log_to_stderr()
     wanted = options.only or ["speed", "soak", "forged", "garbage"]
     lines, missed = [_machine(), ""], False
     for name in wanted:

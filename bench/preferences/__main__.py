@@ -8,7 +8,6 @@ scheduler is left out; what it adds is assumed and told apart. Takes a quarter o
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from tests.dbt.dbt_runs import dbt
 from bench.esps.accounts import Account, account
 from bench.inbox.receiver import receiver
 from bench.machine import machine
+from bench.program import argument_parser, log_to_stderr
 from lettertrail.airflow.inbox import CHANNEL, SETTLE_SECONDS
 from lettertrail.audiences.push import sync_suppressions
 from lettertrail.bitrix.catalog import load_catalog
@@ -200,13 +200,11 @@ def follow(at: House, email: str) -> Round:
 
 def main() -> int:
     """The exit status is 1 when the figure is missed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.preferences", description=__doc__)
+    parser = argument_parser(__file__, __doc__)
     parser.add_argument("--scale", type=float, default=0.2, help="of the sample world; 1 has half a million letters")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("lettertrail").setLevel(logging.WARNING)
+    log_to_stderr()
     people = [f"leaver{number}@example.com" for number in range(options.rounds)]
     with house(options.scale, people) as at:
         rounds = []

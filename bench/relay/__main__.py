@@ -6,7 +6,6 @@ Site, inbox, durable PostgreSQL, two workers and both services share this machin
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from tests.faults.servers import free_port
 
 from bench.machine import machine
+from bench.program import argument_parser, log_to_stderr
 from bench.relay.place import Place, place
 from bench.relay.storm import Storm, storm
 from lettertrail.warehouse.embedded import EmbeddedPostgres
@@ -31,13 +31,11 @@ CALM_RATE = 10.0
 
 def main() -> int:
     """A calm part, the storm, and the same without protection."""
-    parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
+    parser = argument_parser(__file__, __doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of the full length")
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("lettertrail").setLevel(logging.WARNING)
+    log_to_stderr()
     count = int(LETTERS * options.share)
     blows = {"kills": max(2, count // 800), "faults": max(10, count // 20), "seed": options.seed, "rate": RATE}
     with _running() as at:

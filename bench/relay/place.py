@@ -11,7 +11,7 @@ import time
 import urllib.request
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +136,10 @@ def place(postgres: EmbeddedPostgres, directory: Path, *arguments: str, database
     apply_roles(dsn, {"lettertrail_inbox": PASSWORD, "lettertrail_relay": PASSWORD})
     log = directory / f"{database}.log"
     with ExitStack() as stack:
-        first, second = stack.enter_context(_mandrill(directory)), stack.enter_context(_go(directory))
+        mandrill_store = mandrill.MandrillStore(directory / "mandrill.sqlite3")
+        go_store = unisender_go.UnisenderGoStore(directory / "go.sqlite3")
+        first = stack.enter_context(_service(mandrill_store, mandrill.create_app))
+        second = stack.enter_context(_service(go_store, unisender_go.create_app))
         running = stack.enter_context(
             receiver(
                 conninfo.make_conninfo(dsn, user="lettertrail_inbox", password=PASSWORD),
@@ -171,19 +174,8 @@ def environment(dsn: str, first: Service, second: Service) -> dict[str, str]:
 
 
 @contextmanager
-def _mandrill(directory: Path) -> Iterator[Service]:
-    store = mandrill.MandrillStore(directory / "mandrill.sqlite3")
-    app = mandrill.create_app(store, api_key=KEY)
-    with served(Faults(app, key=KEY)) as base:
-        yield Service(base, store)
-    app.close()
-    store.close()
-
-
-@contextmanager
-def _go(directory: Path) -> Iterator[Service]:
-    store = unisender_go.UnisenderGoStore(directory / "go.sqlite3")
-    app = unisender_go.create_app(store, api_key=KEY)
+def _service(store: Any, create_app: Callable[..., Any]) -> Iterator[Service]:
+    app = create_app(store, api_key=KEY)
     with served(Faults(app, key=KEY)) as base:
         yield Service(base, store)
     app.close()

@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from bench.program import argument_parser, log_to_stderr
 from bench.transform.beside import attribution
 from bench.transform.builds import models, tests
 from bench.transform.proof import differing, fingerprints
@@ -32,16 +33,14 @@ COUNTS = {
 
 def main() -> int:
     """Measures what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__file__, __doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--runs", type=int, default=3, help="full builds, and runs of the attribution alone")
     parser.add_argument("--days", type=int, default=3, help="increments")
     parser.add_argument("--work", type=Path, default=Path(".lettertrail/bench"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.md"))
     parser.add_argument("--without", nargs="*", default=[], choices=["tests", "duckdb", "proof"])
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    logging.getLogger("lettertrail").setLevel(logging.WARNING)
+    log_to_stderr()
     work: Path = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     postgres = EmbeddedPostgres(work / "transform-postgres")
