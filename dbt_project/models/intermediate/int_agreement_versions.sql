@@ -28,37 +28,7 @@ current_texts as (
     from agreements
 
 ),
-{% if is_incremental() %}
-known as (
 
-    select
-        agreement_id,
-        text_version,
-        row_number() over (
-            partition by agreement_id
-            order by seen_from desc
-        ) as age
+{{ newer_versions('current_texts', ['agreement_id'], 'text_version') }}
 
-    from {{ this }}
-
-),
-
-final as (
-
-    select current_texts.*
-    from current_texts
-    left join known
-        on current_texts.agreement_id = known.agreement_id
-            and known.age = 1
-    where known.agreement_id is null
-        or known.text_version <> current_texts.text_version
-
-)
-{% else %}
-final as (
-
-    select * from current_texts
-
-)
-{% endif %}
 select * from final

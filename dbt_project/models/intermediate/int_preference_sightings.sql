@@ -73,41 +73,7 @@ current_statements as (
         category
 
 ),
-{% if is_incremental() %}
-known as (
 
-    select
-        source,
-        evidence,
-        category,
-        state,
-        row_number() over (
-            partition by source, evidence, category
-            order by seen_from desc
-        ) as age
+{{ newer_versions('current_statements', ['source', 'evidence', 'category'], 'state') }}
 
-    from {{ this }}
-
-),
-
-final as (
-
-    select current_statements.*
-    from current_statements
-    left join known
-        on current_statements.source = known.source
-            and current_statements.evidence = known.evidence
-            and current_statements.category = known.category
-            and known.age = 1
-    where known.evidence is null
-        or known.state <> current_statements.state
-
-)
-{% else %}
-final as (
-
-    select * from current_statements
-
-)
-{% endif %}
 select * from final
