@@ -19,7 +19,8 @@
     {%- endif -%}
     {%- set newest -%}
         select
-            cast(_built_at as {{ dbt.type_string() }}),
+            {#- not by its own name, which the order would be by, and no index has it as text #}
+            cast(_built_at as {{ dbt.type_string() }}) as newest,
             {{ version_column ~ ' = ' ~ version if version_column else 'true' }}
         from {{ this }}
         order by _built_at desc
