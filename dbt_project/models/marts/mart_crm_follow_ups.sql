@@ -1,7 +1,17 @@
-with outcomes as (
+-- nobody else's newest letter can be new enough
+with recent_readers as (
+
+    select distinct person_id
+    from {{ ref('int_message_outcomes') }}
+    where first_human_opened_at > {{ add_seconds(run_at(), -86400 * var('silent_max_days')) }}
+        and letter_id is not null
+
+),
+
+outcomes as (
 
     select * from {{ ref('int_message_outcomes') }}
-    where person_id is not null
+    where person_id in (select person_id from recent_readers)
         and letter_id is not null
         and first_human_opened_at is not null
 
