@@ -1,17 +1,19 @@
 """
 ### build_marts: from raw tables to marts and segments, between two quality doors
 
-**What.** Door 1 (Great Expectations on raw) → dbt, one task per layer, with all its tests → door 2 (Great Expectations
+**What.** Whoever was erased and came back with a load is erased again (`keep_erased`, which does nothing where nobody
+ever was). Door 1 (Great Expectations on raw) → dbt, one task per layer, with all its tests → door 2 (Great Expectations
 on the segments). Nothing passes a closed door: the asset `marts` is only announced when everything held.
 
 **When.** As soon as the site and every ESP account are freshly copied; when webhooks told something new, so that who
-left is left alone within minutes; at a quarter to the hour with what there is, so that one silent service cannot stop
-the figures of the others.
+left is left alone within minutes; when a person was erased; at a quarter to the hour with what there is, so that one
+silent service cannot stop the figures of the others.
 
 **Who cares.** Analysts and dashboards (`marts`), and `sync_suppressions`.
 
 **If it fails.** A door: open Data Docs (`<state dir>/gx/<door>/index.html`) or
 `ops.quality_checks`. A dbt test: the task's log ends with the failing test; its compiled SQL shows the rows.
+`keep_erased`: the message names what is missing; nothing is built without it, or the erased would be back in the marts.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from airflow.sdk import AssetAll, AssetAny, AssetOrTimeSchedule, CronTriggerTime
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import esp_conn_ids
-from lettertrail.airflow.assets import INBOX_APPLIED, MARTS, RAW_BITRIX, raw_esp
+from lettertrail.airflow.assets import INBOX_APPLIED, MARTS, PERSON_ERASED, RAW_BITRIX, raw_esp
 from lettertrail.airflow.dbt import build_layer
 from lettertrail.airflow.failures import DEFAULT_ARGS
 
@@ -30,7 +32,9 @@ from lettertrail.airflow.failures import DEFAULT_ARGS
 @dag(
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("45 * * * *", timezone="UTC"),
-        assets=AssetAny(AssetAll(RAW_BITRIX, *(raw_esp(account) for account in esp_conn_ids())), INBOX_APPLIED),
+        assets=AssetAny(
+            AssetAll(RAW_BITRIX, *(raw_esp(account) for account in esp_conn_ids())), INBOX_APPLIED, PERSON_ERASED
+        ),
     ),
     catchup=False,
     max_active_runs=1,
@@ -42,6 +46,7 @@ from lettertrail.airflow.failures import DEFAULT_ARGS
 def build_marts() -> None:
     door = task(tasks.check_door)
     chain(
+        task(tasks.keep_erased)(),
         [
             door.override(task_id="check_raw_bitrix")("raw_bitrix"),
             door.override(task_id="check_raw_esp")("raw_esp"),

@@ -1,4 +1,8 @@
-"""`python -m lettertrail status [--json]`: how the copy of the Bitrix site stands, and what was read back elsewhere."""
+"""`python -m lettertrail status [--json]`: how the copy of the Bitrix site stands, and what was read back elsewhere.
+
+`python -m lettertrail reference`: how somebody is named in the params of `erase_person` and `export_person`; reads the
+address from standard input, because what stands on a command line stays in its history.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from collections.abc import Mapping
 
 from lettertrail.audiences.audit import read_drift
 from lettertrail.clock import system_clock
+from lettertrail.erasure.keys import read_key
 from lettertrail.errors import ConfigurationError, LetterTrailError
 from lettertrail.status import as_json, as_text, audits_as_text, read_status
 
@@ -24,7 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     status = commands.add_parser("status", help="rows, last load, lag, proof and notices of every copied table")
     status.add_argument("--dsn", help=f"postgresql://… of the warehouse (default: {WAREHOUSE_DSN})")
     status.add_argument("--json", action="store_true", help="for programs")
+    commands.add_parser("reference", help="the keyed hash of an address or a number read from standard input")
     options = parser.parse_args(arguments)
+    if options.command == "reference":
+        return print_reference(sys.stdin.readline(), os.environ)
     try:
         now = system_clock()
         dsn = options.dsn or warehouse_dsn(os.environ)
@@ -35,6 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     print(as_json(tables) if options.json else as_text(tables, at=now))
     if audits and not options.json:
         print(audits_as_text(audits, at=now))
+    return 0
+
+
+def print_reference(identifier: str, environ: Mapping[str, str]) -> int:
+    """Prints the keyed hash, and what stands for the identifier once erased; the exit status is 1 without a key."""
+    try:
+        key = read_key(environ)
+        print(key.reference(identifier))
+        print(key.email(identifier) if "@" in identifier else key.phone(identifier))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

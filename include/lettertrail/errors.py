@@ -123,3 +123,7 @@ class QualityGateFailed(LetterTrailError):
 
 class BrakeApplied(LetterTrailError):
     """A plan went over its limits; the message says which and how to release it."""
+
+
+class ErasureIncomplete(LetterTrailError):
+    """A service or Bitrix did not say for certain that a person is gone; running again completes it."""

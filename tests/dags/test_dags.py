@@ -23,6 +23,8 @@ DAG_IDS = {
     "approve_held",
     "audit_audiences",
     "sync_crm",
+    "erase_person",
+    "export_person",
     "publish_report",
     "publish_docs",
 }
@@ -71,7 +73,7 @@ def test_the_legs_are_linked_by_assets(dag_bag) -> None:
     """Copy → build → suppressions → segments → report, each started by what the one before announces."""
     dags = dag_bag.dags
     copied = {"raw_bitrix", *(f"raw_esp__{account}" for account in ACCOUNTS)}
-    assert scheduled_on(dags["build_marts"]) == {*copied, "inbox_applied"}
+    assert scheduled_on(dags["build_marts"]) == {*copied, "inbox_applied", "person_erased"}
     assert announced_by(dags["ingest_bitrix"]) == {"raw_bitrix"}
     for account in ACCOUNTS:
         assert announced_by(dags[f"ingest_{account}"]) == {f"raw_esp__{account}"}
@@ -108,6 +110,23 @@ def test_a_question_waits_without_a_worker_and_ends_in_not_approved(dag_bag) -> 
     assert question.response_timeout < dag.dagrun_timeout
 
 
+def test_nobody_is_erased_unasked(dag_bag) -> None:
+    """The question stands between the counts and the erasure; a dry run is the default, and params take no address."""
+    from airflow.sdk.exceptions import ParamValidationError  # noqa: PLC0415
+
+    from lettertrail.airflow.approvals import DECLINE, ErasureQuestion  # noqa: PLC0415
+
+    dag = dag_bag.dags["erase_person"]
+    assert dag.get_task("decide").operator_class is ErasureQuestion
+    assert dag.get_task("erase").upstream_task_ids == {"decide"}
+    assert ErasureQuestion(task_id="one", subject="?", body="").defaults == [DECLINE]
+    assert dag.params["dry_run"] is True
+    for name, address in (("person", "anna@example.com"), ("case", "for anna@example.com")):
+        with pytest.raises(ParamValidationError):
+            dag.params.get_param(name).resolve(value=address)
+    assert announced_by(dag) == {"person_erased"}
+
+
 @pytest.mark.parametrize("account", ACCOUNTS)
 def test_an_audit_reads_through_the_pool(dag_bag, account: str) -> None:
     """Whatever talks to the service takes a slot."""
@@ -125,12 +144,13 @@ def test_only_the_last_task_announces(dag_bag) -> None:
 
 
 def test_a_webhook_is_enough_to_start_a_build(dag_bag) -> None:
-    """Copies are waited for all together; what webhooks told does not wait for any of them."""
+    """Copies are waited for all together; what webhooks told, and an erasure, does not wait for any of them."""
     condition = dag_bag.dags["build_marts"].timetable.asset_condition
-    webhooks = next(asset for asset in scheduled_assets(condition) if asset.name == "inbox_applied")
-    copies = [asset for asset in scheduled_assets(condition) if asset.name != "inbox_applied"]
+    alone = [asset for asset in scheduled_assets(condition) if asset.name in ("inbox_applied", "person_erased")]
+    copies = [asset for asset in scheduled_assets(condition) if asset not in alone]
     assert type(condition).__name__ == "AssetAny"
-    assert webhooks in condition.objects
+    assert len(alone) == 2
+    assert all(asset in condition.objects for asset in alone)
     assert not set(map(id, copies)) & set(map(id, condition.objects))
 
 
@@ -173,7 +193,7 @@ def test_nothing_passes_a_closed_door(dag_bag) -> None:
     """Both raw doors stand before the first model, the segment door behind the last."""
     dag = dag_bag.dags["build_marts"]
     before = dag.get_task("build_staging").get_flat_relative_ids(upstream=True)
-    assert before == {"check_raw_bitrix", "check_raw_esp"}
+    assert before == {"keep_erased", "check_raw_bitrix", "check_raw_esp"}
     assert "build_segments" in dag.get_task("check_segments").get_flat_relative_ids(upstream=True)
 
 

@@ -145,3 +145,31 @@ def test_what_letters_say_is_for_the_relay_alone(login: Login) -> None:
             connection.execute("select outbox_id from ops.outbox")
     with login("lettertrail_relay") as relay:
         relay.execute("select body from ops.outbox")
+
+
+def test_who_erases_reaches_every_table_and_no_proof(login: Login, warehouse_dsn: str) -> None:
+    """Tables that come later too; the hashes are for nobody else, what stands for an address is for the models."""
+    with login("lettertrail_loader") as loader:
+        loader.execute("create table raw_bitrix.b_new as select 'anna@example.com' as email")
+        loader.execute("select erasure_id from ops.erasures")
+    with login("lettertrail_dbt") as dbt:
+        dbt.execute("create table marts.dim_new as select 'anna@example.com' as email")
+        dbt.execute("select erasure_id, kind, pseudonym, erased_at from ops.erased_identifiers")
+    with login("lettertrail_eraser") as eraser:
+        for table in ("raw_bitrix.b_new", "marts.dim_new"):
+            assert eraser.execute(f"update {table} set email = 'x'".encode()).rowcount == 1
+        for statement in (
+            "update ops.erasures set reference = 'x'",
+            "delete from ops.erased_identifiers",
+            "update ops.erasure_checks set checked_at = now()",
+            "update ops.migrations set name = 'x'",
+            "drop table raw_bitrix.b_new",
+            "insert into raw_bitrix.b_new values ('x')",
+            "create table ops.mine (id int)",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                eraser.execute(statement.encode())
+    for role in set(ROLES) - {"lettertrail_eraser"}:
+        for secret in ("digest from ops.erased_identifiers", "person_hash from ops.erasures"):
+            with login(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"select {secret}".encode())

@@ -104,6 +104,12 @@ choices as (
 
 ),
 
+erasures as (
+
+    select * from {{ ref('stg_ops__erasures') }}
+
+),
+
 unsubscribed_recipients as (
 
     select
@@ -392,6 +398,18 @@ evidence as (
         true as is_time_known
     from choices
     where is_leaving
+
+    union all
+
+    -- what stands for the address since: whoever comes back under it is turned into it before the models are built
+    select
+        email,
+        'erased' as state,
+        'lettertrail' as source,
+        'ops.erasures:' || erasure_id as evidence,
+        erased_at as evidenced_at,
+        true as is_time_known
+    from erasures
 
 ),
 

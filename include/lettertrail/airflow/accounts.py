@@ -17,6 +17,7 @@ from lettertrail.settings import Settings
 WAREHOUSE_LOADER = "warehouse_loader"
 WAREHOUSE_DBT = "warehouse_dbt"
 WAREHOUSE_SYNC = "warehouse_sync"
+WAREHOUSE_ERASER = "warehouse_eraser"
 BITRIX24 = "bitrix24"
 BITRIX_SITE = "bitrix_site"
 BITRIX_DATABASE = "bitrix_database"

@@ -51,3 +51,28 @@ class HeldPlanQuestion(HITLOperator):
         if not is_approved:
             raise AirflowSkipException("declined: the records stay held")
         return {"approval_id": self.approval_id, "is_approved": True}
+
+
+class ErasureQuestion(HITLOperator):
+    """Shows what an erasure would touch and waits for an answer; nobody answering in time is "not approved"."""
+
+    def __init__(self, **options: Any) -> None:
+        """`subject` and `body` say what is asked: counts, no names."""
+        super().__init__(
+            options=[APPROVE, DECLINE], defaults=[DECLINE], multiple=False, response_timeout=WAIT, **options
+        )
+
+    def execute_complete(self, context: Any, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Lets the erasure go on, or ends the run; gives who said yes, and when, for the proof.
+
+        Raises:
+            BrakeApplied: nobody answered.
+            AirflowSkipException: declined.
+        """
+        given = super().execute_complete(context, dict(event))
+        if given["responded_by_user"] is None:
+            raise BrakeApplied(f"{self.subject} Nobody answered in {WAIT}, so nobody was erased; start it again")
+        if given["chosen_options"] != [APPROVE]:
+            raise AirflowSkipException("declined: nobody was erased")
+        # The number, not the name: names of users may be addresses, and this ends in XCom and in the proof.
+        return {"approved_by": str(given["responded_by_user"]["id"]), "approved_at": system_clock().isoformat()}

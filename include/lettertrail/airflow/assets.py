@@ -15,6 +15,9 @@ MARTS = Asset(name="marts", uri="lettertrail://warehouse/marts")
 INBOX_APPLIED = Asset(name="inbox_applied", uri="lettertrail://warehouse/raw_inbox/applied")
 """Webhooks told something new, and it is in raw_esp."""
 
+PERSON_ERASED = Asset(name="person_erased", uri="lettertrail://warehouse/erased")
+"""A person was erased; the models that were being built meanwhile are to be built once more."""
+
 SUPPRESSIONS_SYNCED = Asset(name="suppressions_synced", uri="lettertrail://activation/suppressions")
 """Every destination has confirmed who must not be written to."""
 

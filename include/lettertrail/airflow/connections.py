@@ -110,8 +110,13 @@ def share_rates(conn_id: str) -> None:
 def destination(conn_id: str) -> Esp | BitrixRest | BitrixSite:
     """Whatever can be told about suppressions under that connection id."""
     if esps.adapter_name(conn_id) == BITRIX_SITE:
-        return BitrixSite.connect(_account(conn_id), clock=system_clock)
+        return bitrix_site(conn_id)
     return bitrix_rest(conn_id) if conn_id == BITRIX24 else esp_account(conn_id)
+
+
+def bitrix_site(conn_id: str) -> BitrixSite:
+    """The sender module of a self-hosted site."""
+    return BitrixSite.connect(_account(conn_id), clock=system_clock)
 
 
 def _account(conn_id: str) -> AccountConnection:

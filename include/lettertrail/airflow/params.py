@@ -44,6 +44,27 @@ DRY_RELOAD = Param(
 )
 
 
+PERSON = Param(
+    type="string",
+    pattern=r"^((bitrix:)?(contact|lead|user):[1-9][0-9]*|key:[0-9a-f]{32})$",
+    description="Whom: a card in Bitrix (contact:17, lead:17, user:17), or key:… as `scripts/lettertrail reference` "
+    "says it of an address. Never an address: Airflow keeps params for as long as it keeps runs.",
+)
+CASE = Param(
+    type="string",
+    pattern=r"^[^@]{1,100}$",
+    description="Where the request is on file, such as a ticket's number; goes into the proof. No name, no address.",
+)
+IN_BITRIX = Param(
+    True,
+    type="boolean",
+    description="Also empty the contact and lead cards by REST; no where somebody does that in Bitrix by hand.",
+)
+DRY_ERASURE = Param(
+    True, type="boolean", description="Only count what would be erased where; nothing is changed and nobody is asked."
+)
+
+
 def table_param() -> Param:
     """One table of the catalog."""
     names = _table_names()

@@ -69,11 +69,12 @@ select record_key, value, fields, confirmed_at
 from ops.acknowledged
 where destination = %(destination)s and account = %(account)s and audience = %(audience)s
 """
+# What stands for an erased address (docs/erasure.md) is known to no destination: told one, it would make it a contact.
 READ_SUPPRESSED = """
 insert into suppressed (record_key, state)
 select email, min(state)
 from marts.dim_suppression
-where scope = 'everything'
+where scope = 'everything' and split_part(email, '@', 2) <> 'erased.invalid'
 group by email
 """
 # What earlier runs let through and did not bring to an end. `is_unanswered`: a call went out and we never saw its
@@ -239,7 +240,7 @@ people as (
         from ops.links
         where %(links)s and signed_with is not null
     ) as link on lower(btrim(person.email)) = link.email
-    where btrim(person.email) <> ''
+    where btrim(person.email) <> '' and split_part(person.email, '@', 2) <> 'erased.invalid'
     order by lower(btrim(person.email)) collate "C", person.person_id
 
 )

@@ -24,7 +24,7 @@ PREFERRED_PORTS = {
     "bitrix24": 8092,
     **{twin.name: twin.port for twin in TWINS},
 }
-WAREHOUSE_ROLES = ("loader", "dbt", "sync", "reader", "inbox")
+WAREHOUSE_ROLES = ("loader", "dbt", "sync", "reader", "inbox", "eraser")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ class DemoConfig:
 
 def _new_secrets() -> dict[str, str]:
     made = {
-        name: secrets.token_hex(32) for name in ("airflow_db", "bitrix_owner", "bitrix_reader", "jwt", "api", "links")
+        name: secrets.token_hex(32)
+        for name in ("airflow_db", "bitrix_owner", "bitrix_reader", "jwt", "api", "links", "erasure")
     }
     made |= {f"warehouse_{role}": secrets.token_urlsafe(24) for role in WAREHOUSE_ROLES}
     made["bitrix24"] = secrets.token_hex(8)

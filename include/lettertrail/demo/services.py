@@ -179,7 +179,7 @@ class Services:
                 "port": ports["warehouse"], "login": f"lettertrail_{role}",
                 "password": secrets[f"warehouse_{role}"], "schema": "warehouse",
             }
-            for role in ("loader", "dbt", "sync")
+            for role in ("loader", "dbt", "sync", "eraser")
         ]  # fmt: skip
         return [
             *warehouse,
@@ -207,6 +207,7 @@ class Services:
             "LETTERTRAIL_ESP_ACCOUNTS": ",".join(accounts.ACCOUNTS),
             "LETTERTRAIL_DRY_RUN": "false",
             "LETTERTRAIL_LINK_SECRETS": secrets["links"],
+            "LETTERTRAIL_ERASURE_KEY": secrets["erasure"],
             "LETTERTRAIL_INBOX_URL": f"http://127.0.0.1:{ports['inbox']}",
             "AIRFLOW_HOME": str(self.layout.airflow),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),

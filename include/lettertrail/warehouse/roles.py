@@ -20,6 +20,7 @@ ROLES = (
     "lettertrail_reader",
     "lettertrail_inbox",
     "lettertrail_relay",
+    "lettertrail_eraser",
 )
 _ROLES_SQL = Path(__file__).parent / "roles.sql"
 

@@ -7,7 +7,7 @@ declare
 begin
     foreach role_name in array array[
         'lettertrail_loader', 'lettertrail_dbt', 'lettertrail_sync', 'lettertrail_reader', 'lettertrail_inbox',
-        'lettertrail_relay'
+        'lettertrail_relay', 'lettertrail_eraser'
     ]
     loop
         if not exists (select from pg_catalog.pg_roles where rolname = role_name) then
@@ -20,7 +20,7 @@ begin
         'grant connect, temporary on database %I to lettertrail_loader, lettertrail_dbt, lettertrail_sync, lettertrail_reader',
         current_database()
     );
-    execute format('grant connect on database %I to lettertrail_inbox, lettertrail_relay', current_database());
+    execute format('grant connect on database %I to lettertrail_inbox, lettertrail_relay, lettertrail_eraser', current_database());
     -- dbt makes its schemas itself, also the one for stored test failures.
     execute format('grant create on database %I to lettertrail_dbt', current_database());
 end
@@ -109,6 +109,22 @@ grant select (
 ) on ops.outbox to lettertrail_dbt;
 grant select on ops.outbox_attempts to lettertrail_dbt;
 
+-- lettertrail_eraser: finds a person in every table and changes what is there; nobody else may do both. It makes and drops
+-- nothing, adds no rows but the proof and its load, and cannot change a proof.
+grant usage on schema raw_bitrix, raw_esp, raw_inbox, ops, staging, intermediate, marts, segments to lettertrail_eraser;
+grant select, update, delete
+    on all tables in schema raw_bitrix, raw_esp, raw_inbox, ops, staging, intermediate, marts, segments
+    to lettertrail_eraser;
+revoke update, delete
+    on ops.migrations, ops.erasures, ops.erased_identifiers, ops.erasure_checks from lettertrail_eraser;
+grant insert on ops.loads, ops.erasures, ops.erased_identifiers, ops.erasure_checks to lettertrail_eraser;
+grant usage on sequence ops.loads_load_id_seq to lettertrail_eraser;
+grant execute on function ops.acknowledged_hash to lettertrail_eraser;
+-- Whether there is anybody to be kept away; and what stands for the addresses of the erased, for the models.
+grant select (erasure_id) on ops.erasures to lettertrail_loader;
+revoke all on ops.erased_identifiers, ops.erasures, ops.erasure_checks from lettertrail_sync;
+grant select (erasure_id, kind, pseudonym, erased_at) on ops.erased_identifiers to lettertrail_dbt;
+
 -- lettertrail_reader: dashboards and analysts.
 grant usage on schema marts, segments to lettertrail_reader;
 grant select on all tables in schema marts, segments to lettertrail_reader;
@@ -123,3 +139,9 @@ alter default privileges in schema raw_bitrix, raw_esp, raw_inbox
     grant select, insert, update, delete on tables to lettertrail_loader;
 alter default privileges for role lettertrail_dbt in schema marts, segments
     grant select on tables to lettertrail_sync, lettertrail_reader;
+alter default privileges for role lettertrail_loader in schema raw_bitrix, raw_esp, raw_inbox
+    grant select, update, delete on tables to lettertrail_eraser;
+alter default privileges in schema raw_bitrix, raw_esp, raw_inbox
+    grant select, update, delete on tables to lettertrail_eraser;
+alter default privileges for role lettertrail_dbt in schema staging, intermediate, marts, segments
+    grant select, update, delete on tables to lettertrail_eraser;

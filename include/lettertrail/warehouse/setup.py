@@ -1,8 +1,8 @@
 """`python -m lettertrail.warehouse.setup`: makes databases, schemas and roles on a PostgreSQL server; may be run again.
 
 Reads LETTERTRAIL_WAREHOUSE_ADMIN_DSN (a libpq URI of an account that may create databases and roles) and, per role,
-LETTERTRAIL_ROLE_PASSWORD_LOADER, _DBT, _SYNC, _READER, _INBOX and _RELAY. Databases: `warehouse`, and `airflow` for
-Airflow's metadata.
+LETTERTRAIL_ROLE_PASSWORD_LOADER, _DBT, _SYNC, _READER, _INBOX, _RELAY and _ERASER. Databases: `warehouse`, and
+`airflow` for Airflow's metadata.
 """
 
 from __future__ import annotations
