@@ -83,6 +83,10 @@ def test_the_program_says_what_is_missing(
         program._policy({"LETTERTRAIL_RELAY_ATTEMPTS": "0"})
     policy = program._policy({"LETTERTRAIL_RELAY_ATTEMPTS": "3", "LETTERTRAIL_RELAY_KEEP_DAYS": "2"})
     assert (policy.attempts, policy.keep_letters.days) == (3, 2)
+    assert policy.pseudonym("anna@example.com") is None
+    knowing = program._policy({"LETTERTRAIL_ERASURE_KEY": "k" * 32}).pseudonym("anna@example.com")
+    assert knowing is not None
+    assert knowing.endswith("@erased.invalid")
 
 
 def test_accounts_come_in_order_from_the_environment(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from tests.relay.conftest import START, Desk, claim, hold_letter, key_of, lose_answer
+from tests.relay.conftest import START, WORKER, Desk, claim, hold_letter, key_of, lose_answer
 
+from lettertrail.erasure.keys import ErasureKey
 from lettertrail.errors import ConfigurationError, WarehouseError
 from lettertrail.esps.port import Sent
 from lettertrail.relay.outbox import WORKERS, Outbox
@@ -216,6 +217,27 @@ def test_only_complaints_and_erasure_keep_what_was_ordered_back(desk: Desk, stat
     if expected == "suppressed":
         assert desk.rows("select reason, attempts from ops.outbox") == [(state, 0)]
         assert desk.arrived() == []
+
+
+def test_who_was_erased_gets_nothing_though_no_table_knows_the_address(desk: Desk) -> None:
+    """The relay has the key, so it can ask for the pseudonym; at once, before any model was built."""
+    key = ErasureKey(b"0123456789abcdef0123456789abcdef")
+    with psycopg.connect(desk.dsn) as connection:
+        connection.execute(
+            "insert into ops.erasures (erasure_id, run_id, person_hash, reference, cards, services, places,"
+            " approved_by, approved_at, started_at, finished_at)"
+            " values (1, 'r', 'h', 'T-1', '{}', '{}', '{}', '7', now(), now(), now())"
+        )
+        connection.execute(
+            "insert into ops.erased_identifiers values ('email', %s, %s, 1, now())",
+            [key.digest("email", "person1@example.com"), key.email("person1@example.com")],
+        )
+    desk.outbox = Outbox(desk.database, worker=WORKER, policy=Policy(pseudonym=key.email))
+    desk.queue(1, to="Person1@Example.com")
+    desk.queue(2)
+    desk.work()
+    assert [row[0] for row in desk.states()] == ["suppressed", "sent"]
+    assert desk.rows("select reason from ops.outbox where state = 'suppressed'") == [("erased",)]
 
 
 def test_a_complaint_counts_before_the_models_have_seen_it(desk: Desk) -> None:

@@ -1,7 +1,8 @@
 """`python -m lettertrail.relay`: sends what is in the outbox until it is stopped (SIGTERM lets calls under way finish).
 
 Reads LETTERTRAIL_RELAY_DSN (the warehouse as the role lettertrail_relay), LETTERTRAIL_RELAY_ACCOUNTS and their
-connections, LETTERTRAIL_RELAY_ATTEMPTS and LETTERTRAIL_RELAY_KEEP_DAYS. With an option it sends nothing: `--health`
+connections, LETTERTRAIL_RELAY_ATTEMPTS and LETTERTRAIL_RELAY_KEEP_DAYS, and LETTERTRAIL_ERASURE_KEY, without which it
+does not know who was erased. With an option it sends nothing: `--health`
 says whether letters go out, `--held` lists those that are dead or that nobody can say of whether they went out,
 `--release` lets some of them go once more, `--took` books some as sent.
 """
@@ -18,6 +19,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from lettertrail.clock import system_clock
+from lettertrail.erasure.keys import VARIABLE as ERASURE_KEY
+from lettertrail.erasure.keys import read_key
 from lettertrail.errors import ConfigurationError, LetterTrailError
 from lettertrail.relay.accounts import read_accounts
 from lettertrail.relay.desk import book_as_sent, held, is_healthy, release
@@ -78,6 +81,7 @@ def _policy(environ: Mapping[str, str]) -> Policy:
     return Policy(
         attempts=_whole(environ, ATTEMPTS, policy.attempts),
         keep_letters=timedelta(days=_whole(environ, KEEP_DAYS, policy.keep_letters.days)),
+        pseudonym=read_key(environ).email if environ.get(ERASURE_KEY, "").strip() else policy.pseudonym,
     )
 
 

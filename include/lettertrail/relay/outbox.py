@@ -105,7 +105,10 @@ class Outbox:
             waiting = self._due("queued", now)
             if waiting is None:
                 return None
-            (refusal,) = self._one("select ops.mail_refusal(%s)", waiting.letter.to)
+            if_erased = self._policy.pseudonym(waiting.letter.to)
+            (refusal,) = self._one(
+                "select coalesce(ops.mail_refusal(%s), ops.mail_refusal(%s))", waiting.letter.to, if_erased
+            )
             if refusal is not None:
                 self._settle(waiting.outbox_id, "suppressed", str(refusal), now=now)
                 return "settled"

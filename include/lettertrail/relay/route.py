@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -33,6 +33,8 @@ class Policy:
     """Recipient, subject and body of a letter that is settled."""
     keep_held: timedelta = timedelta(days=30)
     """The same of one that is dead or held."""
+    pseudonym: Callable[[str], str | None] = field(default=lambda address: None, repr=False)
+    """What would stand for an address in the warehouse if the person had been erased; None where it cannot be told."""
 
     def wait(self, failures: int) -> timedelta:
         """Before the next attempt, after so many that failed for a while."""
