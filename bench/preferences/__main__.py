@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from psycopg import conninfo
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import NO_UNIT_TESTS, dbt
 
 from bench.esps.accounts import Account, account
 from bench.inbox.receiver import receiver
@@ -81,8 +81,9 @@ class House:
         for layer in LAYERS:
             seeds = ["path:seeds"] if layer == LAYERS[0] else []
             built = dbt(
-                "build", "--select", f"path:models/{layer}", *seeds, "--indirect-selection", "buildable",
-                dsn=self.dsn, work_dir=self.directory, variables={"run_at": at.isoformat()},
+                "build", "--select", f"path:models/{layer}", *seeds,
+                "--indirect-selection", "buildable", *NO_UNIT_TESTS,
+                dsn=self.dsn, work_dir=self.directory, run_at=at.isoformat(),
             )  # fmt: skip
             if built.returncode:
                 raise RuntimeError(built.output[-4000:])

@@ -15,7 +15,7 @@ import pytest
 from psycopg.rows import dict_row
 from tests.bitrix.cloud_portal import ENTRIES, NOW, Portal, cloned, running
 from tests.conftest import WORLD_AS_OF, WORLD_SCALE, WORLD_SEED
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import NO_UNIT_TESTS, dbt
 from tests.dbt.world_mailchimp import WorldMailchimp
 
 from lettertrail.bitrix.cloud import CloudSource
@@ -232,7 +232,9 @@ def test_the_models_build_on_a_copy_from_the_cloud(from_cloud: Copy, tmp_path: P
     load_account(WorldMailchimp(world), from_cloud.dsn, run_id="mailchimp", clock=CLOCK)
     paths = [part for layer in LAYERS for part in ("--select", f"path:models/{layer}")]
     paths += ["--select", "path:seeds"]
-    run = dbt("build", *paths, "--indirect-selection", "buildable", dsn=from_cloud.dsn, work_dir=tmp_path)
+    run = dbt(
+        "build", *paths, *NO_UNIT_TESTS, "--indirect-selection", "buildable", dsn=from_cloud.dsn, work_dir=tmp_path
+    )
     assert run.returncode == 0, run.output[-4000:]
     kinds = from_cloud.rows("select distinct conversion_type from marts.fct_conversions")
     assert {row["conversion_type"] for row in kinds} >= {"lead_created", "deal_won"}

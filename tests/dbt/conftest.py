@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from tests.conftest import WORLD_AS_OF, WORLD_SCALE, WORLD_SEED
-from tests.dbt.dbt_runs import DbtRun, dbt, new_load
+from tests.dbt.dbt_runs import NO_UNIT_TESTS, DbtRun, RepeatedDbt, dbt, new_load
 from tests.dbt.independent import Figures, figures
 from tests.dbt.world_mailchimp import WorldMailchimp
 
@@ -121,11 +122,10 @@ def changed_world(
     built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Built]:
     """The small world after much of it was deleted and changed at the source, built anew."""
-    with copy_of_the_built(postgres, "dbt_changed_at_the_source") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         with psycopg.connect(dsn) as connection:
             _change_at_the_source(connection)
-        run = dbt("build", dsn=dsn, work_dir=tmp_path_factory.mktemp("changed"))
-        assert run.returncode == 0, run.output[-4000:]
+        RepeatedDbt(dsn, tmp_path_factory.mktemp("changed")).do("build", *NO_UNIT_TESTS)
         yield Built(dsn, built.layers)
 
 
@@ -147,9 +147,14 @@ def _change_at_the_source(connection: psycopg.Connection[Any]) -> None:
 
 
 @contextmanager
-def copy_of_the_built(postgres: EmbeddedPostgres, name: str) -> Iterator[str]:
-    """The DSN of a copy of the built warehouse, gone afterwards."""
+def copy_of_the_built(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The DSN of a copy of the built warehouse, gone afterwards.
+
+    Copies take the names of those before them: dbt reads the whole project anew for a database it has not seen.
+    """
     with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        taken = {name for (name,) in admin.execute("select datname from pg_database")}
+        name = next(name for name in map("dbt_copy_{}".format, count(1)) if name not in taken)
         # a background worker that tidies the original up would have it refused
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'dbt_small_world'")
         admin.execute(f"create database {name} template dbt_small_world strategy file_copy")
@@ -162,5 +167,5 @@ def copy_of_the_built(postgres: EmbeddedPostgres, name: str) -> Iterator[str]:
 @pytest.fixture
 def changed_dsn(built: Built, postgres: EmbeddedPostgres) -> Iterator[str]:
     """A copy of the built warehouse that a test may spoil."""
-    with copy_of_the_built(postgres, "dbt_changed_world") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         yield dsn

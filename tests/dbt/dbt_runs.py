@@ -22,7 +22,12 @@ from lettertrail.settings import DBT_PROJECT_DIR
 RUN_AT = "2026-11-01T00:00:00+03:00"
 THREADS = "2"
 PARSED = "partial_parse.msgpack"
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+"""For builds of other data: unit tests bring their own, so that once is enough."""
 _parsed: dict[tuple[Path, str], Path] = {}
+"""What dbt keeps of a project it has read, by project and database: for any other it reads all of it again."""
+_manifests: dict[str, Any] = {}
+"""The project as dbt has read it in this process, by database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,12 @@ def dbt(
     dsn: str,
     work_dir: Path,
     project: Path = DBT_PROJECT_DIR,
-    variables: Mapping[str, object] | None = None,
+    run_at: str = RUN_AT,
 ) -> DbtRun:
     """Runs a dbt command; never raises for a failed build, the caller looks at the result."""
     target = work_dir / "target"
     target.mkdir(parents=True, exist_ok=True)
-    asked = json.dumps(variables or {})
-    _bring_what_was_parsed(project, asked, target)
+    _bring_what_was_parsed(project, dsn, target)
     finished = subprocess.run(
         [
             str(Path(sys.executable).with_name("dbt")),
@@ -66,26 +70,32 @@ def dbt(
             f"--profiles-dir={project}",
             f"--target-path={target}",
             f"--log-path={work_dir / 'logs'}",
-            "--vars",
-            asked,
         ],
         check=False,
         cwd=work_dir,
-        env=dbt_environment(dsn),
+        env={**dbt_environment(dsn), "LETTERTRAIL_RUN_AT": run_at},
         capture_output=True,
         text=True,
     )
-    if (target / PARSED).exists():
-        _parsed[project, asked] = target / PARSED
+    _keep_what_was_parsed(project, dsn, target)
     return DbtRun(finished.returncode, finished.stdout + finished.stderr, target)
 
 
-def _bring_what_was_parsed(project: Path, variables: str, target: Path) -> None:
+def _bring_what_was_parsed(project: Path, dsn: str, target: Path) -> None:
     """Reading the project takes dbt longer than most runs. It keeps what it read, and checks it itself."""
-    earlier = _parsed.get((project, variables))
+    earlier = _parsed.get((project, _database(dsn)))
     if earlier and earlier.exists() and not (target / PARSED).exists():
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(earlier, target / PARSED)
+
+
+def _keep_what_was_parsed(project: Path, dsn: str, target: Path) -> None:
+    if (target / PARSED).exists():
+        _parsed[project, _database(dsn)] = target / PARSED
+
+
+def _database(dsn: str) -> str:
+    return urlsplit(dsn).path.lstrip("/")
 
 
 def new_load(connection: psycopg.Connection[Any], target: str = "raw_bitrix.tests") -> int:
@@ -108,7 +118,7 @@ def dbt_environment(dsn: str) -> dict[str, str]:
         "LETTERTRAIL_WAREHOUSE_PORT": str(where.port or 5432),
         "LETTERTRAIL_WAREHOUSE_USER": unquote(where.username or ""),
         "LETTERTRAIL_WAREHOUSE_PASSWORD": unquote(where.password or ""),
-        "LETTERTRAIL_WAREHOUSE_DBNAME": where.path.lstrip("/"),
+        "LETTERTRAIL_WAREHOUSE_DBNAME": _database(dsn),
         "LETTERTRAIL_DBT_THREADS": THREADS,
         "LETTERTRAIL_RUN_AT": RUN_AT,
         "DO_NOT_TRACK": "1",
@@ -123,30 +133,48 @@ def copy_project(destination: Path) -> Path:
 
 
 class RepeatedDbt:
-    """Runs models of one warehouse again and again in this process: the project is read once, not at every run."""
+    """Works on one warehouse in this process: dbt is loaded and the project read once, not with every command."""
 
     def __init__(self, dsn: str, work_dir: Path) -> None:
         self.dsn = dsn
-        self._work_dir = work_dir
+        work_dir.mkdir(parents=True, exist_ok=True)
         self._options = [
             f"--project-dir={DBT_PROJECT_DIR}",
             f"--profiles-dir={DBT_PROJECT_DIR}",
             f"--target-path={work_dir}",
             f"--log-path={work_dir}",
         ]
-        self._manifest: Any = None
+        self._target = work_dir
 
-    def run(self, *models: str, run_at: str = RUN_AT, variables: Mapping[str, object] | None = None) -> None:
-        """One run of the models; an AssertionError tells what failed."""
+    def run(
+        self, *selection: str, run_at: str = RUN_AT, variables: Mapping[str, object] | None = None
+    ) -> dict[str, str]:
+        """`dbt run --select` with these models, and options after them; see `do`."""
+        return self.do("run", "--select", *selection, run_at=run_at, variables=variables)
+
+    def do(
+        self, *arguments: str, run_at: str = RUN_AT, variables: Mapping[str, object] | None = None
+    ) -> dict[str, str]:
+        """One dbt command; gives status by unique id. An AssertionError tells what failed."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in {**dbt_environment(self.dsn), "LETTERTRAIL_RUN_AT": run_at}.items():
                 patch.setenv(name, value)
-            if self._manifest is None:
-                _bring_what_was_parsed(DBT_PROJECT_DIR, json.dumps({}), self._work_dir)
-                self._manifest = self._invoke("parse")
-            self._invoke("run", "--select", *models, "--vars", json.dumps(variables or {}))
+            # dbt goes to the project's folder and stays there
+            patch.chdir(self._target)
+            results = self._invoke(self._manifest(), *arguments, "--vars", json.dumps(variables or {}))
+        return {each.node.unique_id: str(each.status) for each in results}
 
-    def _invoke(self, *arguments: str) -> Any:
-        done = dbtRunner(manifest=self._manifest).invoke(["--quiet", *arguments, *self._options])
-        assert done.success, done.exception or [(each.node.name, each.message) for each in done.result]
+    def _manifest(self) -> Any:
+        database = _database(self.dsn)
+        if database not in _manifests:
+            _bring_what_was_parsed(DBT_PROJECT_DIR, self.dsn, self._target)
+            _manifests[database] = self._invoke(None, "parse")
+            _keep_what_was_parsed(DBT_PROJECT_DIR, self.dsn, self._target)
+        return _manifests[database]
+
+    def _invoke(self, manifest: Any, *arguments: str) -> Any:
+        done = dbtRunner(manifest=manifest).invoke(["--quiet", *arguments, *self._options])
+        assert done.success, done.exception or [
+            (each.node.name, each.message) for each in done.result if each.status not in ("success", "pass", "skipped")
+        ]
         return done.result

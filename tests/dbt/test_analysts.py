@@ -220,7 +220,7 @@ COSTS = """
 @pytest.fixture(scope="module")
 def costed(built: Built, postgres: EmbeddedPostgres) -> Iterator[Built]:
     """The built warehouse with costs of two letters in three."""
-    with copy_of_the_built(postgres, "dbt_costed_world") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         with psycopg.connect(dsn) as connection:
             connection.execute(COSTS)
         yield Built(dsn, built.layers)

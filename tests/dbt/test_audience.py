@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
 from tests.dbt import independent_audience as audience
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import RUN_AT, dbt, new_load
+from tests.dbt.dbt_runs import RUN_AT, RepeatedDbt, new_load
 from tests.dbt.independent import Raw, dead_mailboxes
 from tests.dbt.independent_audience import CATEGORIES, People
 
@@ -176,7 +177,7 @@ def test_no_segment_is_empty_or_everybody(built: Built, who: People) -> None:
         assert 0 < len(column(built, f"select email from segments.seg_{name}")) < len(who.rows), name
 
 
-def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path: Path) -> None:
     """A mailbox dies by soft bounces alone; an agreement's new text is a version that later consents are given to."""
     changed = Built(changed_dsn, {})
     with psycopg.connect(changed_dsn) as connection:
@@ -187,16 +188,12 @@ def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path_factory
             select (jsonb_populate_record(c, '{"id": 999999, "date_insert": "2026-11-02 12:00:00"}')).*
             from raw_bitrix.b_consent_user_consent as c order by id limit 1
         """)
-    run = dbt(
-        "run",
-        "--select",
-        "int_loads int_esp_events int_esp_departures int_soft_bounce_runs int_suppression_evidence",
-        "int_agreement_versions int_consent_events fct_suppression_evidence dim_suppression fct_consent_events",
-        dsn=changed_dsn,
-        work_dir=tmp_path_factory.mktemp("changed_audience"),
-        variables={"run_at": "2026-11-02T00:00:00+03:00"},
+    RepeatedDbt(changed_dsn, tmp_path).run(
+        *("int_loads", "int_esp_events", "int_esp_departures", "int_soft_bounce_runs", "int_suppression_evidence"),
+        *("int_agreement_versions", "int_consent_events", "fct_suppression_evidence", "dim_suppression"),
+        "fct_consent_events",
+        run_at="2026-11-02T00:00:00+03:00",
     )
-    assert run.returncode == 0, run.output[-4000:]
     expected = dead_mailboxes(Raw(changed_dsn))
     rows = changed.rows("select * from marts.fct_suppression_evidence where evidence like 'soft_bounces:%'")
     assert {row["email"]: row["evidenced_at"] for row in rows} == expected

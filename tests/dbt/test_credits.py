@@ -295,7 +295,7 @@ class Edited:
 @pytest.fixture(scope="module")
 def edited(built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
     """A deal with another amount, a deal taken back to work and an order given back, and one run after that."""
-    with copy_of_the_built(postgres, "dbt_ledger_world") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         deal, reopened = Built(dsn, {}).rows(WON)
         (order,) = Built(dsn, {}).rows(PAID)
         with psycopg.connect(dsn) as connection:

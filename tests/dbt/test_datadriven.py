@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import yaml
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import RUN_AT, dbt
+from tests.dbt.dbt_runs import RUN_AT, RepeatedDbt
 from tests.dbt.independent import Figures, Raw
 from tests.dbt.independent_datadriven import (
     Inputs,
@@ -156,15 +156,7 @@ def answers(dsn: str) -> Answers:
 
 def run_examples(dsn: str, work_dir: File, variables: dict[str, object], first: str = "int_path_sequences+") -> Answers:
     """The models' answers to the examples."""
-    run = dbt(
-        "run",
-        "--select",
-        f"{first},+fct_attribution_data_driven",
-        dsn=dsn,
-        work_dir=work_dir,
-        variables=variables,
-    )
-    assert run.returncode == 0, run.output[-4000:]
+    RepeatedDbt(dsn, work_dir).run(f"{first},+fct_attribution_data_driven", variables=variables)
     return answers(dsn)
 
 
@@ -292,15 +284,10 @@ def test_paths_follow_what_changes(changed_dsn: str, tmp_path: File) -> None:
         connection.execute(CHANGES)
     kept = "select count(*) as n from intermediate.int_path_steps where _built_at = '{}'"
     first_build = changed.rows("select max(_built_at) as at from intermediate.int_path_steps")[0]["at"]
-    run = dbt(
-        "run",
-        "--select",
-        "int_touch_changes int_conversion_changes int_conversion_inputs int_touches_ranked int_path_people"
-        " int_path_steps int_path_summaries",
-        dsn=changed_dsn,
-        work_dir=tmp_path,
+    RepeatedDbt(changed_dsn, tmp_path).run(
+        *("int_touch_changes", "int_conversion_changes", "int_conversion_inputs", "int_touches_ranked"),
+        *("int_path_people", "int_path_steps", "int_path_summaries"),
     )
-    assert run.returncode == 0, run.output[-4000:]
     after = found_paths(changed)
     assert after == expected_paths(inputs_as_built(changed))
     assert after != before
@@ -381,7 +368,7 @@ def examples_dsn(changed_dsn: str) -> str:
 
 def test_published_and_drawn_examples(examples_dsn: str, tmp_path: File, capsys: pytest.CaptureFixture[str]) -> None:
     """What papers and libraries print, and twenty drawn worlds: exactly, and sampled within the error told."""
-    found = run_examples(examples_dsn, tmp_path / "exact", {})
+    found = run_examples(examples_dsn, tmp_path, {})
     for kind, effects in REMOVAL_EFFECTS.items():
         assert of_units(found, kind, "markov_1", "removal_effect") == pytest.approx(effects, abs=CLOSE)
     for kind, values in SHAPLEY_OF_RATES.items():
@@ -391,12 +378,12 @@ def test_published_and_drawn_examples(examples_dsn: str, tmp_path: File, capsys:
     assert len(harming) > 10
     assert {unit["credit"] for unit in harming} == {0}
 
-    found = run_examples(examples_dsn, tmp_path / "sampled", {"shapley_exact_units": 2, "shapley_samples": 100})
+    found = run_examples(examples_dsn, tmp_path, {"shapley_exact_units": 2, "shapley_samples": 100})
     told = check_sampled(found)
     with capsys.disabled():
         sys.stdout.write(told)
 
-    found = run_examples(examples_dsn, tmp_path / "conversions", {"shapley_worth": "conversions"}, "int_shapley_sets+")
+    found = run_examples(examples_dsn, tmp_path, {"shapley_worth": "conversions"}, "int_shapley_sets+")
     for kind, values in SHAPLEY_OF_CONVERSIONS.items():
         assert of_units(found, kind, "shapley", "shapley_value") == pytest.approx(values, abs=CLOSE)
     for kind, journeys in EXAMPLES.items():

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import dbt, new_load
+from tests.dbt.dbt_runs import RepeatedDbt, new_load
 from tests.dbt.independent import Figures
 from tests.dbt.marts_agree import (
     campaign_performance_agrees,
@@ -184,8 +184,8 @@ def test_increments_equal_a_rebuild(changed_dsn: str, tmp_path: Path) -> None:
         _delete_a_visit_of_each(connection, letters)
         _toggle(connection, random, share=0.15, gone=True)
         _toggle_letters(connection, letters, gone=True)
-    _run(changed_dsn, tmp_path / "less")
-    _run_tests(changed_dsn, tmp_path / "less")
+    _run(changed_dsn, tmp_path)
+    _run_tests(changed_dsn, tmp_path)
     assert _tables_that_name(changed_dsn, letters) == set()
     assert _links_that_name(changed_dsn, letters, gone=True) == set(letters)
     before = _contents(changed_dsn)
@@ -198,8 +198,8 @@ def test_increments_equal_a_rebuild(changed_dsn: str, tmp_path: Path) -> None:
         for statement in REBOUND:
             load = new_load(connection, statement.split()[1])
             assert connection.execute(statement.format(load=load)).rowcount > 0, statement
-    _run(changed_dsn, tmp_path / "more")
-    _run_tests(changed_dsn, tmp_path / "more")
+    _run(changed_dsn, tmp_path)
+    _run_tests(changed_dsn, tmp_path)
     assert _links_that_name(changed_dsn, letters, gone=False) == set(letters)
     grown = _contents(changed_dsn)
     rules = Counter(
@@ -209,7 +209,7 @@ def test_increments_equal_a_rebuild(changed_dsn: str, tmp_path: Path) -> None:
         )
     )
     assert rules["domain_burst"] > 0
-    _run(changed_dsn, tmp_path / "whole", "--full-refresh")
+    _run(changed_dsn, tmp_path, "--full-refresh")
     assert sum(rows != before[table] for table, rows in grown.items()) > 10
     whole = _contents(changed_dsn)
     assert [table for table in INCREMENTAL if grown[table] != whole[table]] == []
@@ -228,22 +228,19 @@ def _truth(world: World) -> dict[tuple[object, ...], list[str]]:
 
 
 def _run(dsn: str, work_dir: Path, *more: str) -> None:
-    work_dir.mkdir()
-    run = dbt(
-        "run", "--select", "+int_engagement_daily", "+fct_email_events", "+dim_person", "+int_visits",
-        "--exclude", "path:models/staging", *more, dsn=dsn, work_dir=work_dir,
-    )  # fmt: skip
-    assert run.returncode == 0, run.output[-4000:]
+    RepeatedDbt(dsn, work_dir).run(
+        *("+int_engagement_daily", "+fct_email_events", "+dim_person", "+int_visits"),
+        *("--exclude", "path:models/staging", *more),
+    )
 
 
 def _run_tests(dsn: str, work_dir: Path) -> None:
     """What the project says of the tables holds of the rows that stand, whatever those say that are no more."""
-    run = dbt(
-        "test", "--select", "int_letter_link", "int_visits", "int_person_engagement", "dim_person",
-        "--exclude", "test_type:unit", "--indirect-selection", "buildable", dsn=dsn, work_dir=work_dir,
-    )  # fmt: skip
-    assert run.returncode == 0, run.output[-4000:]
-    assert any("relationships_int_letter_link" in test for test in run.results)
+    tested = RepeatedDbt(dsn, work_dir).do(
+        *("test", "--select", "int_letter_link", "int_visits", "int_person_engagement", "dim_person"),
+        *("--exclude", "test_type:unit", "--indirect-selection", "buildable"),
+    )
+    assert any("relationships_int_letter_link" in test for test in tested)
 
 
 def _letters_that_brought_most(connection: psycopg.Connection[Any]) -> dict[str, str]:

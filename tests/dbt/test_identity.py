@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from tests.dbt.conftest import Built
-from tests.dbt.dbt_runs import dbt, new_load
+from tests.dbt.dbt_runs import RepeatedDbt, new_load
 from tests.dbt.independent_identity import Node, Row, identify
 
 from lettertrail.sandbox.world import World
@@ -141,15 +141,13 @@ def test_increments_are_a_rebuild(changed_dsn: str, change: Any, tmp_path: Path)
     assert_increment_agrees(changed_dsn, tmp_path)
     assert stored_ids(changed_dsn)["bitrix:contact:21"] == stored_ids(changed_dsn)["bitrix:contact:40"]
     stored = stored_ids(changed_dsn)
-    run = dbt("run", "--full-refresh", "--select", IDENTITY, dsn=changed_dsn, work_dir=tmp_path)
-    assert run.returncode == 0, run.output[-4000:]
+    RepeatedDbt(changed_dsn, tmp_path).run(IDENTITY, "--full-refresh")
     assert stored_ids(changed_dsn) == stored
 
 
 def assert_increment_agrees(dsn: str, work_dir: Path) -> None:
     """Builds what changed and compares everybody."""
-    run = dbt("run", "--select", IDENTITY, dsn=dsn, work_dir=work_dir)
-    assert run.returncode == 0, run.output[-4000:]
+    RepeatedDbt(dsn, work_dir).run(IDENTITY)
     assert stored_people(dsn) == identify(Raw(dsn)).components()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import psycopg
 import pytest
 from tests.dbt.conftest import Built, copy_of_the_built
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import RepeatedDbt
 from tests.dbt.independent_letters import Entity, Found, Trail, links_of
 
 from lettertrail.sandbox.world import World, letter_id
@@ -89,23 +90,13 @@ def precision(found: dict[Entity, Found], wanted: dict[Entity, str | None]) -> d
 @pytest.fixture(scope="module")
 def harmed_dsn(built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The built warehouse after visits lost their ids and a letter its links, built anew."""
-    with copy_of_the_built(postgres, "dbt_harmed_letters") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         with psycopg.connect(dsn) as connection:
             connection.execute(HARMED)
-        run = dbt(
-            "run",
-            "--full-refresh",
-            "--select",
-            "+int_visits",
-            "+mart_link_audit",
-            "+mart_link_audit_findings",
-            "+dim_letter",
-            "--exclude",
-            "path:seeds",
-            dsn=dsn,
-            work_dir=tmp_path_factory.mktemp("harmed"),
+        RepeatedDbt(dsn, tmp_path_factory.mktemp("harmed")).run(
+            *("+int_visits", "+mart_link_audit", "+mart_link_audit_findings", "+dim_letter"),
+            *("--exclude", "path:seeds", "--full-refresh"),
         )
-        assert run.returncode == 0, run.output[-4000:]
         yield dsn
 
 
@@ -228,18 +219,13 @@ def test_letters_know_their_audience(built: Built) -> None:
     }
 
 
-def test_visits_are_read_again_when_a_load_brings_them(
-    harmed_dsn: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_visits_are_read_again_when_a_load_brings_them(harmed_dsn: str, tmp_path: Path) -> None:
     """An increment reads the traces of new loads, and leaves the others."""
     query = "select trace_id, landing_url, is_deleted, _built_at from intermediate.int_visits_parsed"
     before = {row["trace_id"]: row for row in Built(harmed_dsn, {}).rows(query)}
     with psycopg.connect(harmed_dsn) as connection:
         connection.execute(ARRIVED)
-    run = dbt(
-        "run", "--select", "int_loads", "int_visits_parsed", dsn=harmed_dsn, work_dir=tmp_path_factory.mktemp("late")
-    )
-    assert run.returncode == 0, run.output[-4000:]
+    RepeatedDbt(harmed_dsn, tmp_path).run("int_loads", "int_visits_parsed")
     after = {row["trace_id"]: row for row in Built(harmed_dsn, {}).rows(query)}
     assert {trace for trace in after if after[trace] != before[trace]} == {1, 2}
     assert after[1]["landing_url"] == "https://shop.example/late"

@@ -24,7 +24,7 @@ def repeated(
     built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RepeatedDbt]:
     """A copy of the built warehouse that the tests of this file share; each looks at relations of its own."""
-    with copy_of_the_built(postgres, "dbt_materializations") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         yield RepeatedDbt(dsn, tmp_path_factory.mktemp("materializations"))
 
 

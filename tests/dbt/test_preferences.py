@@ -100,7 +100,7 @@ def life(built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.Temp
     """After the first build, with links for everybody."""
     assert built
     directory = tmp_path_factory.mktemp("preferences")
-    with copy_of_the_built(postgres, "dbt_preferences") as dsn, mailchimp_service(directory) as service:
+    with copy_of_the_built(postgres) as dsn, mailchimp_service(directory) as service:
         apply_roles(dsn, dict.fromkeys(("lettertrail_inbox", "lettertrail_sync"), PASSWORD))
         found = Life(dsn, service, directory / "dbt")
         found.build()

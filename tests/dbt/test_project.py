@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.dbt.conftest import LAYERS, Built
-from tests.dbt.dbt_runs import copy_project, dbt
+from tests.dbt.dbt_runs import RepeatedDbt, copy_project, dbt
 
 from lettertrail.settings import DBT_PROJECT_DIR
 
@@ -56,19 +56,12 @@ def test_a_segment_is_one_file(built: Built, tmp_path: Path) -> None:
     assert built.rows("select count(*) as n from segments.seg_xyz")[0]["n"] > 100
 
 
-def test_a_project_parses_without_a_run_time(built: Built, tmp_path: Path) -> None:
-    """Parsing needs no variable, so that a manifest can be made before any run."""
-    run = dbt("parse", dsn=built.dsn, work_dir=tmp_path, variables={"run_at": None})
-    assert run.returncode == 0, run.output[-4000:]
-
-
 def test_a_second_build_changes_nothing(built: Built, tmp_path: Path) -> None:
     """The same raw rows and run time give the same marts, to the byte."""
     marts = [row["table_name"] for row in built.rows(TABLES)]
     assert len(marts) > 8
     before = {mart: _fingerprint(built, mart) for mart in marts}
-    run = dbt("run", dsn=built.dsn, work_dir=tmp_path)
-    assert run.returncode == 0, run.output[-4000:]
+    RepeatedDbt(built.dsn, tmp_path).do("run")
     assert {mart: _fingerprint(built, mart) for mart in marts} == before
 
 

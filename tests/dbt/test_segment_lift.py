@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from tests.dbt.conftest import Built, copy_of_the_built
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import RepeatedDbt
 
 from lettertrail.sandbox.world_trial import TrialWorld, try_out
 from lettertrail.warehouse.embedded import EmbeddedPostgres
@@ -92,12 +92,11 @@ def lifts(
     built: Built, postgres: EmbeddedPostgres, worlds: dict[int, TrialWorld], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Row]:
     """The mart over all of them, by segment and outcome."""
-    with copy_of_the_built(postgres, "dbt_trial_worlds") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         write(dsn, worlds)
         names = ["stg_ops__holdouts", "fct_segment_trials", "mart_segment_lift"]
-        selection = ["--select", *names, "--indirect-selection", "empty"]
-        run = dbt("build", *selection, dsn=dsn, work_dir=tmp_path_factory.mktemp("lift"))
-        assert run.returncode == 0, run.output[-4000:]
+        dbt = RepeatedDbt(dsn, tmp_path_factory.mktemp("lift"))
+        dbt.do("build", "--select", *names, "--indirect-selection", "empty")
         with psycopg.connect(dsn, row_factory=dict_row) as connection:
             rows = connection.execute("select * from marts.mart_segment_lift").fetchall()
     return {(row["segment"], row["outcome"]): row for row in rows}
