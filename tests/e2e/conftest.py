@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -53,7 +53,6 @@ class Run:
     """One run of the whole pipeline."""
 
     legs: dict[str, DagRun]
-    seconds: float
     last_load: int
     """The ledger's latest load when the run had ended."""
     writes: list[dict[str, Any]] = field(repr=False)
@@ -71,11 +70,11 @@ class Demo:
 
     def run(self) -> Run:
         """Runs the pipeline to its end."""
-        began, already = time.monotonic(), len(self._requests())
+        already = len(self._requests())
         legs = run_pipeline(self.api, describe=lambda run: run.run_id)
         new = self._requests()[already:]
         ((last_load,),) = self.warehouse("select max(load_id) from ops.loads")
-        return Run(legs, time.monotonic() - began, last_load, [entry for entry in new if entry["is_write"]])
+        return Run(legs, last_load, [entry for entry in new if entry["is_write"]])
 
     def kill(self, program: str) -> None:
         """kill -9 for the program and all it started."""
@@ -93,9 +92,10 @@ class Demo:
             return cursor.fetchall() if cursor.description else []
 
     def airflow_database(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows from Airflow's own database."""
+        """Rows from Airflow's own database; what the query changed stays changed."""
         with psycopg.connect(self.services.postgres.dsn("airflow")) as connection:
-            return connection.execute(query.encode()).fetchall()
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall() if cursor.description else []
 
     def site(self, query: str) -> list[tuple[Any, ...]]:
         """Rows straight from the Bitrix site's MariaDB."""
@@ -112,6 +112,20 @@ class Demo:
             for statement in statements:
                 connection.cursor().execute(statement)
             connection.commit()
+
+    @contextmanager
+    def resting(self, dag_id: str) -> Iterator[None]:
+        """No task of the DAG is at work meanwhile; at the full hour Airflow would start some by itself."""
+        at_work = f"select count(*) from task_instance where dag_id = '{dag_id}' and state in ('queued', 'running')"
+        self.airflow_database(f"update dag set is_paused = true where dag_id = '{dag_id}'")
+        try:
+            deadline = time.monotonic() + 120
+            while self.airflow_database(at_work) != [(0,)]:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield
+        finally:
+            self.airflow_database(f"update dag set is_paused = false where dag_id = '{dag_id}'")
 
     def mailchimp(self, query: str) -> list[tuple[Any, ...]]:
         """Rows straight from the sandbox Mailchimp's state."""
