@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 from tests.dbt.conftest import CLOCK, Built, copy_of_the_built
-from tests.dbt.dbt_runs import dbt
+from tests.dbt.dbt_runs import RepeatedDbt
 from tests.erasure.residue import columns_read, residue, traces_of
 
 from lettertrail.bitrix.catalog import load_catalog
@@ -88,7 +88,7 @@ def world_without(
     built: Built, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ErasedWorld]:
     """Erased by the role that may, and built as after any load: models grow from the rows that changed."""
-    with copy_of_the_built(postgres, "dbt_erasure") as dsn:
+    with copy_of_the_built(postgres) as dsn:
         (somebody,) = Built(dsn, {}).rows(SOMEBODY)
         reference = f"contact:{somebody['bitrix_contact_id']}"
         with connect(dsn, purpose="test") as connection:
@@ -111,8 +111,7 @@ def world_without(
             eraser_dsn, KEY, reference, Others(), case="T-1", approval=approval, run_id="tests", clock=CLOCK
         )
         assert erased is not None
-        run = dbt("run", dsn=dsn, work_dir=tmp_path_factory.mktemp("erasure"))
-        assert run.returncode == 0, run.output[-4000:]
+        RepeatedDbt(dsn, tmp_path_factory.mktemp("erasure")).do("run")
         yield ErasedWorld(dsn, eraser_dsn, person, traces, there, before, erased)
 
 
