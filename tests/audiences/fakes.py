@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 from tests.push_ledger import Killed, PushLedger
 
+from lettertrail.audiences.plan import FLAGGED, SUPPRESSIONS
 from lettertrail.audiences.push import SyncResult, sync_segment, sync_suppressions
 from lettertrail.audiences.segments import Segment
 from lettertrail.errors import TemporaryApiError
@@ -27,6 +28,7 @@ create table marts.dim_suppression (
 create table marts.dim_crm_contact (
     contact_id bigint, preferred_email text, person_id text, is_marketing_allowed boolean, suppression_state text
 );
+create table marts.mart_crm_lead_fields (lead_id bigint, is_marketing_allowed boolean, suppression_state text);
 create table segments.seg_lapsed (email text, person_id text);
 """
 
@@ -163,10 +165,15 @@ class Warehouse(PushLedger):
 
     def crm(self, **allowed: bool) -> None:
         """CRM contacts by id (`c7=True`) and whether they may be mailed."""
-        self.execute("truncate marts.dim_crm_contact")
+        self.cards(SUPPRESSIONS, **allowed)
+
+    def cards(self, audience: str, **allowed: bool) -> None:
+        """The same for the cards whose flags are that audience."""
+        (schema, table), key = FLAGGED[audience]
+        self.execute(f"truncate {schema}.{table}")
         for name, is_allowed in allowed.items():
             self.execute(
-                "insert into marts.dim_crm_contact values (%s, null, null, %s, %s)",
+                f"insert into {schema}.{table} ({key}, is_marketing_allowed, suppression_state) values (%s, %s, %s)",
                 [int(name[1:]), is_allowed, None if is_allowed else "unsubscribed"],
             )
 
@@ -188,7 +195,7 @@ class Warehouse(PushLedger):
         self.execute(
             "truncate ops.acknowledged, ops.sync_states, ops.sync_calls, ops.sync_records, ops.sync_runs,"
             " ops.approvals, ops.audits, ops.copies, raw_esp.contacts, marts.dim_suppression, marts.dim_crm_contact,"
-            " segments.seg_lapsed cascade"
+            " marts.mart_crm_lead_fields, segments.seg_lapsed cascade"
         )
         self.now = NOON
         self.build()

@@ -10,6 +10,7 @@ from tests.audiences.fakes import FakeCrm, FakeDestination, Warehouse
 from tests.contract.mailchimp_service import MailchimpService, mailchimp_service
 
 from lettertrail.audiences.audit import AuditResult, audit_members, audit_suppressions, oldest_first, read_drift
+from lettertrail.audiences.plan import FLAGGED
 from lettertrail.errors import BrakeApplied
 from lettertrail.esps.port import Record
 from lettertrail.status import audits_as_text
@@ -30,8 +31,8 @@ def members(warehouse: Warehouse, esp: object) -> AuditResult | None:
     return audit_members("lapsed", esp, warehouse.dsn, run_id="run", clock=lambda: warehouse.now)
 
 
-def suppressions(warehouse: Warehouse, esp: object) -> AuditResult | None:
-    return audit_suppressions(esp, warehouse.dsn, run_id="run", clock=lambda: warehouse.now)
+def suppressions(warehouse: Warehouse, esp: object, **options: str) -> AuditResult | None:
+    return audit_suppressions(esp, warehouse.dsn, run_id="run", clock=lambda: warehouse.now, **options)
 
 
 def test_drift_at_a_service_is_found_and_mended(warehouse: Warehouse, service: MailchimpService) -> None:
@@ -88,22 +89,23 @@ def test_a_stranger_that_was_seen_is_never_taken_for_ours(warehouse: Warehouse) 
     assert "stranger@example.com" in esp.audiences["lapsed"]
 
 
-def test_a_flag_a_manager_changed_is_set_again(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("audience", FLAGGED)
+def test_a_flag_a_manager_changed_is_set_again(warehouse: Warehouse, audience: str) -> None:
     """The CRM's flag of somebody who must not be mailed comes back with the next plan, and is still ours to release."""
     warehouse.suppress("somebody@example.com")
-    warehouse.crm(c1=False, c2=False, c3=True)
+    warehouse.cards(audience, c1=False, c2=False, c3=True)
     bitrix = FakeCrm()
-    warehouse.sync_suppressions(bitrix)
+    warehouse.sync_suppressions(bitrix, audience=audience)
     bitrix.marked = {"2", "3"}
 
-    found = suppressions(warehouse, bitrix)
+    found = suppressions(warehouse, bitrix, audience=audience)
 
     assert found is not None
     assert (found.expected, found.missing, found.strangers, found.repaired) == (2, 1, 1, 1)
-    assert warehouse.sync_suppressions(bitrix).applied == 1
+    assert warehouse.sync_suppressions(bitrix, audience=audience).applied == 1
     assert bitrix.marked == {"1", "2", "3"}
-    warehouse.crm(c1=True, c2=False, c3=True)
-    assert warehouse.sync_suppressions(bitrix).applied == 1
+    warehouse.cards(audience, c1=True, c2=False, c3=True)
+    assert warehouse.sync_suppressions(bitrix, audience=audience).applied == 1
     assert bitrix.marked == {"2", "3"}
 
 

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from lettertrail.audiences import audit_statements, state_statements
 from lettertrail.audiences.destinations import AudienceDestination, Destination
-from lettertrail.audiences.plan import CRM, SUPPRESSIONS, Target
+from lettertrail.audiences.plan import CRM, FLAGGED, SUPPRESSIONS, Target
 from lettertrail.audiences.state import alone
 from lettertrail.clock import Clock
 from lettertrail.errors import BrakeApplied
@@ -65,17 +65,20 @@ class Drift:
 
 
 def audit_suppressions(
-    destination: Destination, warehouse_dsn: str, *, run_id: str, clock: Clock
+    destination: Destination, warehouse_dsn: str, *, run_id: str, clock: Clock, audience: str = SUPPRESSIONS
 ) -> AuditResult | None:
     """Compares whom the destination refuses to mail with whom it confirmed; None when nothing was ever pushed there.
 
     Only people it has are expected: whom an account does not know it cannot show as suppressed.
 
+    Args:
+        audience: one of `plan.FLAGGED`; the other one is that of Bitrix' leads.
+
     Raises:
         BrakeApplied: so much is missing that nothing was repaired.
         ApiError: the destination could not be read; nothing was compared.
     """
-    target = Target(destination.name, destination.account, SUPPRESSIONS)
+    target = Target(destination.name, destination.account, audience)
     return _audit(target, destination.suppressed, warehouse_dsn, run_id, clock)
 
 
@@ -126,7 +129,7 @@ def _audit(
                 connection.execute(
                     audit_statements.MARK_DRIFTED if _is_esp_list(target) else audit_statements.FORGET_MISSING
                 )
-            if target.audience != SUPPRESSIONS:
+            if target.audience not in FLAGGED:
                 connection.execute(audit_statements.KEEP_STRANGERS, values)
             connection.execute(state_statements.NOTE_STATE, values)
             connection.execute(
@@ -165,8 +168,10 @@ def _compare(
             copy.write_row([key])
     values = target.as_values()
     expected = audit_statements.EXPECT_MEMBERS
-    if target.audience == SUPPRESSIONS:
-        expected = audit_statements.EXPECT_FLAGS if target.destination == CRM else audit_statements.EXPECT_SUPPRESSED
+    if target.destination == CRM:
+        expected = audit_statements.expect_flags(*FLAGGED[target.audience])
+    elif target.audience == SUPPRESSIONS:
+        expected = audit_statements.EXPECT_SUPPRESSED
     connection.execute(expected, values)
     row = connection.execute(audit_statements.COUNT_AUDIT).fetchone()
     assert row is not None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import LiteralString
+from collections.abc import Sequence
 
 from psycopg import sql
 
+_ANY = sql.SQL("true")
 
-def _expect(*values: str, among: LiteralString = "true") -> sql.Composed:
+
+def _expect(*values: str, among: sql.Composable = _ANY) -> sql.Composed:
     """Makes `expected` of the records of a target whose confirmed value is one of these."""
     return sql.SQL("""
 create temporary table expected on commit drop as
@@ -18,25 +20,31 @@ where destination = %(destination)s
     and audience = %(audience)s
     and value in ({values})
     and {among}
-""").format(values=sql.SQL(", ").join(map(sql.Literal, values)), among=sql.SQL(among))
+""").format(values=sql.SQL(", ").join(map(sql.Literal, values)), among=among)
 
 
 EXPECT_MEMBERS = _expect("member", "found", "remove_refused")
 EXPECT_SUPPRESSED = _expect(
     "suppressed",
     "found",
-    among="""record_key in (
+    among=sql.SQL("""record_key in (
         select lower(btrim(email))
         from raw_esp.contacts
         where esp = %(destination)s and account = %(account)s and _deleted_at is null
-    )""",
+    )"""),
 )
-EXPECT_FLAGS = _expect(
-    "suppressed",
-    "found",
-    "release_refused",
-    among="record_key in (select contact_id::text from marts.dim_crm_contact where not is_marketing_allowed)",
-)
+
+
+def expect_flags(relation: Sequence[str], key: str) -> sql.Composed:
+    """`expected` for the marketing flag of cards: of those that `relation`, by `key`, says must not be written to."""
+    among = sql.SQL("record_key in (select {key}::text from {relation} where not is_marketing_allowed)")
+    return _expect(
+        "suppressed",
+        "found",
+        "release_refused",
+        among=among.format(key=sql.Identifier(key), relation=sql.Identifier(*relation)),
+    )
+
 
 COUNT_AUDIT = """
 with
