@@ -121,6 +121,7 @@ def dbt_environment(dsn: str) -> dict[str, str]:
         "LETTERTRAIL_WAREHOUSE_DBNAME": _database(dsn),
         "LETTERTRAIL_DBT_THREADS": THREADS,
         "LETTERTRAIL_RUN_AT": RUN_AT,
+        "DBT_LOG_LEVEL_FILE": "none",
         "DO_NOT_TRACK": "1",
     }
 
