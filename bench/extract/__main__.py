@@ -12,6 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psycopg
+from psycopg import sql
+
 from bench.extract.peers import Figure, Missing, Places, dlt, forget_ours, ours, pgloader, pipe
 from bench.extract.results import describe, render
 from bench.extract.site import Site
@@ -32,6 +35,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path(".lettertrail/bench"))
     parser.add_argument("--without", nargs="*", default=[], help="contenders to leave out: dlt pgloader pipe pipe_hash")
+    parser.add_argument("--mariadb-cache", type=int, default=2048, metavar="MB", help="the site's buffer pool")
+    parser.add_argument("--postgres-cache", type=int, default=256, metavar="MB", help="the warehouse's shared_buffers")
     parser.add_argument("--pgloader-up-to", type=int, default=20_000_000, help="rows; it is slow")
     options = parser.parse_args()
     log_to_stderr()
@@ -39,12 +44,12 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     mariadb, postgres = MariaDb(work / "mariadb"), EmbeddedPostgres(work / "postgres")
     mariadb.start()
-    postgres.start()
+    _start(postgres, options.postgres_cache)
     missing: dict[str, str] = dict.fromkeys(options.without, "left out by --without")
     figures: dict[int, dict[str, list[Figure]]] = {}
     try:
         for rows in sorted(options.rows):
-            site = Site(mariadb, rows)
+            site = Site(mariadb, rows, options.mariadb_cache)
             log.info("%s rows: making the table", rows)
             site.prepare()
             target = postgres.ensure_database(f"bench_{rows}")
@@ -62,6 +67,15 @@ def main() -> int:
         mariadb.stop()
     sys.stdout.write(page)
     return 0
+
+
+def _start(postgres: EmbeddedPostgres, cache_mb: int) -> None:
+    """With a cache of that size, which is given to a server when it starts."""
+    postgres.start()
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(sql.SQL("alter system set shared_buffers = {}").format(sql.Literal(f"{cache_mb}MB")))
+    postgres.stop()
+    postgres.start()
 
 
 def _full_copies(

@@ -100,7 +100,9 @@ def describe(source_dsn: str, target_dsn: str, dlt_environment: Path) -> list[st
             "select current_setting('server_version'), current_setting('fsync'), current_setting('shared_buffers')"
         ).fetchall()
     packages = ", ".join(f"{name} {version(name)}" for name in ("connectorx", "pyarrow", "psycopg"))
-    peers = [_said([str(dlt_environment), "-c", "import dlt; print('dlt', dlt.__version__)"])]
+    peers = []
+    if dlt_environment.exists():
+        peers.append(_said([str(dlt_environment), "-c", "import dlt; print('dlt', dlt.__version__)"]))
     if shutil.which("pgloader"):
         peers.append(_said(["pgloader", "--version"]))
     return [

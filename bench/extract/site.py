@@ -50,6 +50,7 @@ class Site:
 
     server: MariaDb
     rows: int
+    cache_mb: int
 
     @property
     def database(self) -> str:
@@ -64,8 +65,8 @@ class Site:
         connection = connect(self.server.dsn)
         try:
             cursor = connection.cursor()
-            # As a server of this size would have it; the sample site's own setting is for a laptop.
-            cursor.execute("set global innodb_buffer_pool_size = 2147483648")
+            # The sample site's own setting is for a laptop.
+            cursor.execute(f"set global innodb_buffer_pool_size = {self.cache_mb} * 1048576")
             if cursor.execute(f"show databases like '{self.database}'"):
                 return
             cursor.execute(f"create database {self.database}_new character set utf8mb4")
