@@ -23,6 +23,7 @@ from lettertrail.demo.airflow_api import AirflowApi, DagRun
 from lettertrail.demo.layout import PREFERRED_PORTS, DemoConfig, Layout
 from lettertrail.demo.pipeline import run_pipeline
 from lettertrail.demo.services import Services
+from lettertrail.demo.summary import describe
 from lettertrail.sandbox.bitrix_site import DATABASE, OWNER
 from lettertrail.sandbox.mariadb import connect
 
@@ -69,9 +70,10 @@ class Demo:
         self.api = api
 
     def run(self) -> Run:
-        """Runs the pipeline to its end."""
-        already = len(self._requests())
-        legs = run_pipeline(self.api, describe=lambda run: run.run_id)
+        """Runs the pipeline to its end, told as the demo tells it."""
+        already, dsn = len(self._requests()), self.services.warehouse_dsn()
+        pages = {"publish_report": self.layout.report, "publish_docs": self.layout.docs}
+        legs = run_pipeline(self.api, describe=lambda run: describe(run, dsn, pages))
         new = self._requests()[already:]
         ((last_load,),) = self.warehouse("select max(load_id) from ops.loads")
         return Run(legs, last_load, [entry for entry in new if entry["is_write"]])

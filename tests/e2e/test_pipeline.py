@@ -22,7 +22,10 @@ from tests.e2e.conftest import Demo, Run
 from lettertrail.bitrix.catalog import load_catalog
 from lettertrail.demo.airflow_api import DagRun
 from lettertrail.demo.services import DAGS
+from lettertrail.demo.summary import summary
 from lettertrail.errors import RequestRejected
+from lettertrail.report import MODEL_NAMES, compare_with_truth
+from lettertrail.report.data import MODELS
 from lettertrail.sandbox.world import generate
 
 pytestmark = [
@@ -258,6 +261,16 @@ def test_credits_sum_to_one_and_to_the_amount(demo: Demo, first: Run) -> None:
     assert demo.warehouse(sums) == []
     credited = "select count(*) > 10 from marts.fct_attribution_credits where letter_id is not null"
     assert demo.warehouse(credited) == [(True,)]
+
+
+def test_the_closing_table_tells_all(demo: Demo, first: Run) -> None:
+    """What `make demo` ends with: every model beside the truth, and every destination."""
+    dsn = demo.services.warehouse_dsn()
+    told = [f"{name} {value}" for name, value in summary(dsn, compare_with_truth(dsn, demo.layout.truth))]
+    for name in MODELS:
+        assert any(MODEL_NAMES[name] in line and "recovers" in line for line in told), name
+    for account in ("bitrix24", "mailchimp"):
+        assert any(line.startswith(f"at {account} ") for line in told), account
 
 
 def test_nobody_suppressed_is_subscribed(demo: Demo, first: Run) -> None:

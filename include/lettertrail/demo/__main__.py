@@ -57,7 +57,7 @@ def up(layout: Layout, *, seed: int, scale: float) -> int:
     api = services.start_airflow()
     print()
     _run(api, services.warehouse_dsn(), layout, truth_file=layout.truth)
-    print(f"  Airflow        {services.airflow_url}   user admin, password {services.airflow_password()}")
+    _say("Airflow", f"{services.airflow_url}   user admin, password {services.airflow_password()}")
     print(f"\ndone in {time.monotonic() - began:.0f} s; everything keeps running: `make stop` ends it")
     return 0
 
@@ -108,13 +108,18 @@ def _run(api: AirflowApi, dsn: str, layout: Layout, *, truth_file: Path) -> None
     write_report(dsn, layout.report, at=datetime.now(UTC), truth=truth)
     print()
     for name, value in summary(dsn, truth):
-        print(f"  {name:<14} {value}".rstrip())
-    print(f"\n  report         file://{layout.report}")
-    print(f"  marts          file://{layout.docs}")
+        _say(name, value)
+    print()
+    _say("report", f"file://{layout.report}")
+    _say("marts", f"file://{layout.docs}")
     for number, docs in enumerate(sorted(layout.data_docs.glob("*/index.html"))):
-        print(f"  {'' if number else 'data docs':<14} file://{docs}")
+        _say("" if number else "data docs", f"file://{docs}")
     for url in preference_pages(dsn):
-        print(f"  preferences    {url}")
+        _say("preferences", url)
+
+
+def _say(name: str, value: str) -> None:
+    print(f"  {name:<18} {value}".rstrip())
 
 
 def _needed(variable: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lettertrail.demo.airflow_api import DagRun
 from lettertrail.demo.progress import count
-from lettertrail.report import TruthComparison
+from lettertrail.report import MODEL_NAMES, TruthComparison
 from lettertrail.warehouse.connect import connect
 
 _LOADED = """
@@ -28,7 +28,6 @@ _WRITES = """
     join ops.sync_runs using (sync_run_id) where run_id = %s
 """
 CURRENCY = "RUB"  # the sample site's base currency
-_MODELS = {"last_touch": "last touch", "first_touch": "first touch", "linear": "linear", "time_decay": "time decay"}
 
 
 def describe(run: DagRun, dsn: str, pages: Mapping[str, Path]) -> str:
@@ -74,14 +73,14 @@ def summary(dsn: str, truth: TruthComparison) -> list[tuple[str, str]]:
         *_confirmed(dsn),
         ("", ""),
         ("won deals", "revenue credited to letters, and how much of it the sample world truly caused"),
-        ("  truth", f"{_money(truth.won.amount):>18}   from {count(truth.won.conversions)} deals"),
+        ("  Truth", f"{_money(truth.won.amount):>18}   from {count(truth.won.conversions)} deals"),
     ]
     for recovery in truth.won.models:
         share = 100 * recovery.caused_amount / truth.won.amount if truth.won.amount else Decimal(0)
         right = 100 * recovery.right_letter / recovery.caused if recovery.caused else Decimal(0)
         lines.append(
             (
-                f"  {_MODELS[recovery.model]}",
+                f"  {MODEL_NAMES[recovery.model]}",
                 f"{_money(recovery.credited_amount):>18}   recovers {share:.1f} % of the true revenue, "
                 f"{right:.1f} % of that to the right letter",
             )

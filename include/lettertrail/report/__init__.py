@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from lettertrail.report.collect import collect
 from lettertrail.report.data import ReportData
-from lettertrail.report.render import render, write_report
+from lettertrail.report.render import MODEL_NAMES, render, write_report
 from lettertrail.report.truth import TruthComparison, compare_with_truth
 
-__all__ = ["ReportData", "TruthComparison", "collect", "compare_with_truth", "render", "write_report"]
+__all__ = ["MODEL_NAMES", "ReportData", "TruthComparison", "collect", "compare_with_truth", "render", "write_report"]
