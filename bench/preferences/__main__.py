@@ -34,6 +34,7 @@ from bench.machine import machine
 from bench.program import argument_parser, log_to_stderr
 from lettertrail.airflow.inbox import CHANNEL, SETTLE_SECONDS
 from lettertrail.audiences.push import sync_suppressions
+from lettertrail.audiences.segments import publish
 from lettertrail.bitrix.catalog import load_catalog
 from lettertrail.bitrix.sql import SqlSource
 from lettertrail.clock import system_clock
@@ -87,6 +88,7 @@ class House:
             )  # fmt: skip
             if built.returncode:
                 raise RuntimeError(built.output[-4000:])
+        publish(built.manifest, self.dsn, at=at)
         self._check("segments")
 
     def push(self) -> None:
