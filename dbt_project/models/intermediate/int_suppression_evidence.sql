@@ -406,7 +406,8 @@ evidence as (
         email,
         'erased' as state,
         'lettertrail' as source,
-        'ops.erasures:' || erasure_id as evidence,
+        -- a person may have several addresses
+        'ops.erased_identifiers:' || email as evidence,
         erased_at as evidenced_at,
         true as is_time_known
     from erasures
