@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 from tests.dbt.conftest import CLOCK, Built, copy_of_the_built
-from tests.dbt.dbt_runs import RepeatedDbt
+from tests.dbt.dbt_runs import NO_UNIT_TESTS, RepeatedDbt
 from tests.erasure.residue import columns_read, residue, traces_of
 
 from lettertrail.bitrix.catalog import load_catalog
@@ -111,7 +111,7 @@ def world_without(
             eraser_dsn, KEY, reference, Others(), case="T-1", approval=approval, run_id="tests", clock=CLOCK
         )
         assert erased is not None
-        RepeatedDbt(dsn, tmp_path_factory.mktemp("erasure")).do("run")
+        RepeatedDbt(dsn, tmp_path_factory.mktemp("erasure")).do("build", *NO_UNIT_TESTS)
         yield ErasedWorld(dsn, eraser_dsn, person, traces, there, before, erased)
 
 
