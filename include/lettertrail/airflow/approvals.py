@@ -17,7 +17,23 @@ APPROVE = "Approve"
 DECLINE = "Decline"
 
 
-class HeldPlanQuestion(HITLOperator):
+class _Question(HITLOperator):
+    """Yes or no; nobody answering in time is no."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            options=[APPROVE, DECLINE], defaults=[DECLINE], multiple=False, response_timeout=WAIT, **options
+        )
+
+    def _answered(self, context: Any, event: Mapping[str, Any]) -> tuple[bool, str | None]:
+        """Whether it was approved, and by whom; None when nobody answered."""
+        given = super().execute_complete(context, dict(event))
+        user = given["responded_by_user"]
+        # The id, not the name: names of users may be addresses, and this ends in XCom and in the ledger.
+        return given["chosen_options"] == [APPROVE], None if user is None else str(user["id"])
+
+
+class HeldPlanQuestion(_Question):
     """Shows a held plan and waits for an answer; nobody answering in time is "not approved".
 
     Approved: the task succeeds, and its outlet starts the next push, which plans anew under the ceiling. Declined: it
@@ -26,9 +42,7 @@ class HeldPlanQuestion(HITLOperator):
 
     def __init__(self, *, approval_id: int, **options: Any) -> None:
         """`subject` and `body` say what is asked; `approval_id` is the row in `ops.approvals` that keeps the answer."""
-        super().__init__(
-            options=[APPROVE, DECLINE], defaults=[DECLINE], multiple=False, response_timeout=WAIT, **options
-        )
+        super().__init__(**options)
         self.approval_id = approval_id
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,11 +54,7 @@ class HeldPlanQuestion(HITLOperator):
         """
         from lettertrail.airflow.connections import warehouse_dsn  # noqa: PLC0415  # parsing a DAG needs no clients
 
-        given = super().execute_complete(context, dict(event))
-        is_approved = given["chosen_options"] == [APPROVE]
-        user = given["responded_by_user"]
-        # The id, not the name: names of users may be addresses, and this ends in XCom and in the ledger.
-        by = None if user is None else str(user["id"])
+        is_approved, by = self._answered(context, event)
         answer(warehouse_dsn(WAREHOUSE_SYNC), self.approval_id, is_approved=is_approved, by=by, at=system_clock())
         if by is None:
             raise BrakeApplied(f"{self.subject} Nobody answered in {WAIT}, so the records stay held; see ops.approvals")
@@ -53,14 +63,11 @@ class HeldPlanQuestion(HITLOperator):
         return {"approval_id": self.approval_id, "is_approved": True}
 
 
-class ErasureQuestion(HITLOperator):
-    """Shows what an erasure would touch and waits for an answer; nobody answering in time is "not approved"."""
+class ErasureQuestion(_Question):
+    """Shows what an erasure would touch and waits for an answer; nobody answering in time is "not approved".
 
-    def __init__(self, **options: Any) -> None:
-        """`subject` and `body` say what is asked: counts, no names."""
-        super().__init__(
-            options=[APPROVE, DECLINE], defaults=[DECLINE], multiple=False, response_timeout=WAIT, **options
-        )
+    `subject` and `body` say what is asked: counts, no names.
+    """
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> dict[str, Any]:
         """Lets the erasure go on, or ends the run; gives who said yes, and when, for the proof.
@@ -69,10 +76,9 @@ class ErasureQuestion(HITLOperator):
             BrakeApplied: nobody answered.
             AirflowSkipException: declined.
         """
-        given = super().execute_complete(context, dict(event))
-        if given["responded_by_user"] is None:
+        is_approved, by = self._answered(context, event)
+        if by is None:
             raise BrakeApplied(f"{self.subject} Nobody answered in {WAIT}, so nobody was erased; start it again")
-        if given["chosen_options"] != [APPROVE]:
+        if not is_approved:
             raise AirflowSkipException("declined: nobody was erased")
-        # The number, not the name: names of users may be addresses, and this ends in XCom and in the proof.
-        return {"approved_by": str(given["responded_by_user"]["id"]), "approved_at": system_clock().isoformat()}
+        return {"approved_by": by, "approved_at": system_clock().isoformat()}
