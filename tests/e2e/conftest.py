@@ -72,8 +72,7 @@ class Demo:
     def run(self) -> Run:
         """Runs the pipeline to its end, told as the demo tells it."""
         already, dsn = len(self._requests()), self.services.warehouse_dsn()
-        pages = {"publish_report": self.layout.report, "publish_docs": self.layout.docs}
-        legs = run_pipeline(self.api, describe=lambda run: describe(run, dsn, pages))
+        legs = run_pipeline(self.api, describe=lambda run: describe(run, dsn, self.layout.pages))
         new = self._requests()[already:]
         ((last_load,),) = self.warehouse("select max(load_id) from ops.loads")
         return Run(legs, last_load, [entry for entry in new if entry["is_write"]])

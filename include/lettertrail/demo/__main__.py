@@ -102,8 +102,7 @@ def status(layout: Layout) -> int:
 
 
 def _run(api: AirflowApi, dsn: str, layout: Layout, *, truth_file: Path) -> None:
-    pages = {"publish_report": layout.report, "publish_docs": layout.docs}
-    run_pipeline(api, describe=lambda run: describe(run, dsn, pages))
+    run_pipeline(api, describe=lambda run: describe(run, dsn, layout.pages))
     truth = compare_with_truth(dsn, truth_file)
     write_report(dsn, layout.report, at=datetime.now(UTC), truth=truth)
     print()

@@ -74,6 +74,11 @@ class Layout:
         return self.root / "docs" / "index.html"
 
     @property
+    def pages(self) -> dict[str, Path]:
+        """DAG → the page that it writes."""
+        return {"publish_report": self.report, "publish_docs": self.docs}
+
+    @property
     def data_docs(self) -> Path:
         return self.root / "gx"
 
