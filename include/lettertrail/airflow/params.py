@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from lettertrail.bitrix.catalog import load_catalog
+from lettertrail.erasure.keys import REFERENCE
 from lettertrail.settings import Settings
 
 DRY_RUN = Param(
@@ -46,7 +47,7 @@ DRY_RELOAD = Param(
 
 PERSON = Param(
     type="string",
-    pattern=r"^((bitrix:)?(contact|lead|user):[1-9][0-9]*|key:[0-9a-f]{32})$",
+    pattern=f"^({REFERENCE})$",
     description="Whom: a card in Bitrix (contact:17, lead:17, user:17), or key:… as `scripts/lettertrail reference` "
     "says it of an address. Never an address: Airflow keeps params for as long as it keeps runs.",
 )

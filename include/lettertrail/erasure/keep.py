@@ -12,7 +12,7 @@ from lettertrail.clock import Clock
 from lettertrail.erasure.erase import LOCK, end_memberships, erase_owned, next_load, note_load, owners
 from lettertrail.erasure.keys import ErasureKey, last_digits
 from lettertrail.erasure.ledger import erase_ledger, spelled_out
-from lettertrail.erasure.person import Person
+from lettertrail.erasure.person import CARDS, Person, is_there
 from lettertrail.erasure.scrub import Scope, Table, search_for, tables
 from lettertrail.erasure.tell import Sender, suppress
 from lettertrail.errors import ErasureIncomplete
@@ -109,7 +109,7 @@ def _who_came_back(connection: Connection, key: ErasureKey, present: Sequence[Ta
 
 
 def _cards_of_all(connection: Connection) -> Mapping[str, tuple[int, ...]]:
-    cards: dict[str, set[int]] = {"contact": set(), "lead": set(), "user": set()}
+    cards: dict[str, set[int]] = {kind: set() for kind in CARDS}
     for (held,) in connection.execute("select cards from ops.erasures"):
         for kind, ids in held.items():
             cards[kind].update(ids)
@@ -134,8 +134,7 @@ def _new_texts(connection: Connection, present: Sequence[Table], scope: Scope) -
 
 
 def _are_in_models(connection: Connection, back: Person) -> bool:
-    built = connection.execute("select to_regclass('intermediate.int_identifiers_joined') is not null").fetchone()
-    if built != (True,):
+    if not is_there(connection, "intermediate.int_identifiers_joined"):
         return False
     found = connection.execute(
         "select from intermediate.int_identifiers_joined where kind in ('email', 'phone')"

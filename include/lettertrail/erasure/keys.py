@@ -20,6 +20,11 @@ LEAST_CHARACTERS = 32
 DOMAIN = "erased.invalid"
 """A domain that can never exist (RFC 2606): no letter to a pseudonym leaves any server."""
 REFERENCE_PREFIX = "key:"
+REFERENCE = r"(bitrix:)?(contact|lead|user):[1-9][0-9]*|key:[0-9a-f]{32}"
+"""A person without an address: a card, or the keyed hash of an address, a number or an identifier in the marts.
+
+Not the identifier itself: that of somebody without a card is the MD5 of their address, which can be guessed.
+"""
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{8,}")
 PHONE_PREFIX = "+999"
 """A calling code that is assigned to nobody (ITU E.164)."""

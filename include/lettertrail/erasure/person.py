@@ -10,16 +10,11 @@ from typing import Any
 
 from psycopg import sql
 
-from lettertrail.erasure.keys import PHONE_DIGITS, REFERENCE_PREFIX, ErasureKey, is_pseudonym, last_digits
+from lettertrail.erasure.keys import PHONE_DIGITS, REFERENCE, REFERENCE_PREFIX, ErasureKey, is_pseudonym, last_digits
 from lettertrail.errors import ConfigurationError
 from lettertrail.esps.port import normalise_email
 from lettertrail.warehouse.connect import Connection
 
-REFERENCE = r"(bitrix:)?(contact|lead|user):[1-9][0-9]*|key:[0-9a-f]{32}"
-"""A person without an address: a card, or the keyed hash of an address, a number or an identifier in the marts.
-
-Not the identifier itself: that of somebody without a card is the MD5 of their address, which can be guessed.
-"""
 CARDS = {"contact": "CONTACT", "lead": "LEAD", "user": None}
 """Card type -> its word in `b_crm_field_multi.entity_id`."""
 
@@ -51,7 +46,7 @@ def find_person(connection: Connection, key: ErasureKey, reference: str) -> Pers
             "param person: give a card (contact:17, lead:17, user:17) or what `scripts/lettertrail reference` says, "
             "never an address"
         )
-    if not _exists(connection, "marts.dim_person_redirect"):
+    if not is_there(connection, "marts.dim_person_redirect"):
         raise ConfigurationError("the marts were never built: run build_marts first")
     identifier = f"bitrix:{reference.removeprefix('bitrix:')}"
     if reference.startswith(REFERENCE_PREFIX):
@@ -94,7 +89,7 @@ def _identifier(connection: Connection, key: ErasureKey, reference: str) -> str:
 def _written_on_cards(connection: Connection, cards: Mapping[str, tuple[int, ...]]) -> Iterable[tuple[str, str]]:
     """What stands on the person's cards and on nobody else's, also what was taken off them since."""
     for kind, word in CARDS.items():
-        if word and cards[kind] and _exists(connection, "raw_bitrix.b_crm_field_multi"):
+        if word and cards[kind] and is_there(connection, "raw_bitrix.b_crm_field_multi"):
             yield from connection.execute(
                 """
                 select own.type_id, own.value
@@ -114,7 +109,7 @@ def _written_on_cards(connection: Connection, cards: Mapping[str, tuple[int, ...
 
 def _names(connection: Connection, cards: Mapping[str, tuple[int, ...]]) -> Iterable[tuple[str, ...]]:
     for kind, table in (("contact", "b_crm_contact"), ("lead", "b_crm_lead"), ("user", "b_user")):
-        if cards[kind] and _exists(connection, f"raw_bitrix.{table}"):
+        if cards[kind] and is_there(connection, f"raw_bitrix.{table}"):
             query = sql.SQL("select name, last_name from {} where id = any(%s)").format(
                 sql.Identifier("raw_bitrix", table)
             )
@@ -135,7 +130,8 @@ def _longest(phones: Iterable[str]) -> Iterable[str]:
     return found.values()
 
 
-def _exists(connection: Connection, relation: str) -> bool:
+def is_there(connection: Connection, relation: str) -> bool:
+    """Whether the warehouse has that table."""
     row = connection.execute("select to_regclass(%s) is not null", [relation]).fetchone()
     assert row is not None
     return bool(row[0])

@@ -245,11 +245,10 @@ def _drop_twins(connection: Connection, table: Table, search: Search, where: sql
     texts = [column for column in table.key if column in table.texts]
     if not texts:
         return
-    bare = Search(search.strong, ())
     same = [sql.SQL("held.{} = back.{}").format(sql.Identifier(column), sql.Identifier(column)) for column in table.key]
     keys = [
         sql.SQL("{} as {}").format(
-            _without(table, column, bare) if column in texts else sql.Identifier(column), sql.Identifier(column)
+            _without(table, column, search) if column in texts else sql.Identifier(column), sql.Identifier(column)
         )
         for column in table.key
     ]
