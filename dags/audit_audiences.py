@@ -1,9 +1,10 @@
 """
 ### audit_audiences: read back what the destinations have
 
-**What.** Each ESP audience, each account's suppressions and the flags of the CRM's contacts and leads against
-`ops.acknowledged`. Nothing is written there. What somebody changed is recorded in `ops.audits` and forgotten here, so
-that the next plan asks for it anew where it is still wanted; members that others added are left alone.
+**What.** Each ESP audience, each account's suppressions, the flags of the CRM's contacts and leads and the values on
+its cards against `ops.acknowledged`. Nothing is written there. What somebody changed is recorded in `ops.audits` and
+forgotten here, so that the next plan asks for it anew where it is still wanted; members that others added are left
+alone.
 
 **When.** Nightly, everything; by hand with `audiences_per_account` for a part, the longest unread first.
 

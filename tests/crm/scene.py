@@ -14,8 +14,10 @@ from psycopg.rows import dict_row
 from tests.push_ledger import PushLedger
 from tests.running_service import RunningService
 
+from lettertrail.audiences.audit import AuditResult
 from lettertrail.audiences.push import SyncResult
 from lettertrail.bitrix.rest import BitrixRest
+from lettertrail.crm.audit import audit_card_fields
 from lettertrail.crm.fields import CONTACTS, CardFields
 from lettertrail.crm.follow_ups import FollowUps, sync_follow_ups
 from lettertrail.crm.sync import sync_card_fields
@@ -134,6 +136,9 @@ class Crm(RunningService, PushLedger):
         return sync_card_fields(
             cards, rest or self.rest(), self.sync_dsn, run_id="run", clock=lambda: self.now, **options
         )
+
+    def audit(self, cards: CardFields = CONTACTS) -> AuditResult | None:
+        return audit_card_fields(cards, self.rest(), self.sync_dsn, run_id="run", clock=lambda: self.now)
 
     def follow_up(self, rest: BitrixRest | None = None, *, per_day: int = 10, dry_run: bool = False) -> SyncResult:
         return sync_follow_ups(

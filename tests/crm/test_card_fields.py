@@ -303,3 +303,47 @@ def test_limits_are_the_callers(crm: Crm) -> None:
     crm.push()
     crm.execute("update marts.mart_crm_contact_fields set best_letter = null")
     assert crm.push(limits=Limits(max_removed_pct=100)).applied == 40
+
+
+def test_a_value_a_manager_changed_is_found_and_written_again(crm: Crm) -> None:
+    """Changed and emptied values count, one typed into a field that is to be empty stays, a card that is gone is no
+    drift, and one that is to show something new is the plan's."""
+    crm.fill_contacts(6)
+    crm.push()
+    crm.change_site(
+        "update b_uts_crm_contact set UF_CRM_LT_BEST_LETTER = 'by hand' where VALUE_ID = 2",
+        "update b_uts_crm_contact set UF_CRM_LT_OPENED_AT = null where VALUE_ID = 3",
+        "update b_uts_crm_contact set UF_CRM_LT_CONSENT_TEXT = 'by hand' where VALUE_ID = 4",
+        "delete from b_crm_contact where ID = 5",
+    )
+    crm.execute("update marts.mart_crm_contact_fields set consent_source = 'mailchimp' where contact_id = 6")
+    written = len(crm.writes())
+
+    found = crm.audit()
+
+    assert len(crm.writes()) == written
+    assert found is not None
+    assert (found.audience, found.expected, found.missing, found.strangers) == ("contact_fields", 6, 2, 0)
+    assert crm.push().applied == 3
+    shown = crm.on_cards(CONTACTS)
+    assert shown.pop(4) == crm.in_mart(CONTACTS)[4] | {"UF_CRM_LT_CONSENT_TEXT": "by hand"}
+    assert {card: shown[card] for card in (1, 2, 3, 6)} == {card: crm.in_mart(CONTACTS)[card] for card in (1, 2, 3, 6)}
+    again = crm.audit()
+    assert again is not None
+    assert again.missing == 0
+
+
+def test_another_portal_repairs_nothing(crm: Crm) -> None:
+    """Where most values are not there, a person has to look."""
+    crm.fill_contacts(60)
+    crm.push()
+    crm.change_site("update b_uts_crm_contact set UF_CRM_LT_BEST_LETTER = null where VALUE_ID > 10")
+    with pytest.raises(BrakeApplied, match="50 of 60 confirmed records are not there"):
+        crm.audit()
+    assert crm.push().planned == 0
+
+
+def test_what_was_never_pushed_is_not_read_back(crm: Crm) -> None:
+    """Not even a call."""
+    assert crm.audit(DEALS) is None
+    assert crm.lines() == []

@@ -345,16 +345,18 @@ def ask_about_held() -> list[dict[str, Any]]:
 
 
 def list_audiences(conn_id: str, *, most: int | None) -> list[str]:
-    """What to read back of an account: its suppressions and the published segments that go there, oldest first."""
+    """What to read back of an account, oldest first: its suppressions and the published segments that go there; of
+    Bitrix the flags and the values on cards."""
     from lettertrail.airflow.accounts import BITRIX24
     from lettertrail.airflow.connections import warehouse_dsn
     from lettertrail.audiences.audit import oldest_first
     from lettertrail.audiences.plan import FLAGGED, SUPPRESSIONS
     from lettertrail.audiences.segments import read_published
+    from lettertrail.crm import fields
 
     dsn = warehouse_dsn(WAREHOUSE_SYNC)
     if conn_id == BITRIX24:
-        return oldest_first(dsn, conn_id, list(FLAGGED), most=most)
+        return oldest_first(dsn, conn_id, [*FLAGGED, *fields.ALL], most=most)
     names = {conn_id, esps.adapter_name(conn_id)}
     audiences = [one.audience for one in read_published(dsn) if names & set(one.destinations)]
     return oldest_first(dsn, conn_id, [SUPPRESSIONS, *audiences], most=most)
@@ -365,12 +367,16 @@ def audit_audience(audience: str, conn_id: str) -> dict[str, Any]:
     from lettertrail.airflow.connections import bitrix_rest, destination, esp_account, share_rates, warehouse_dsn
     from lettertrail.audiences.audit import audit_members, audit_suppressions
     from lettertrail.audiences.plan import FLAGGED, LEAD_SUPPRESSIONS
+    from lettertrail.crm import fields
+    from lettertrail.crm.audit import audit_card_fields
 
     share_rates(WAREHOUSE_SYNC)
     dsn = warehouse_dsn(WAREHOUSE_SYNC)
     if audience in FLAGGED:
         where = bitrix_rest().about("lead") if audience == LEAD_SUPPRESSIONS else destination(conn_id)
         result = audit_suppressions(where, dsn, run_id=run_label(), clock=system_clock, audience=audience)
+    elif audience in fields.ALL:
+        result = audit_card_fields(fields.ALL[audience], bitrix_rest(), dsn, run_id=run_label(), clock=system_clock)
     else:
         result = audit_members(audience, esp_account(conn_id), dsn, run_id=run_label(), clock=system_clock)
     return {} if result is None else asdict(result)

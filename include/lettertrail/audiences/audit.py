@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from lettertrail.audiences import audit_statements, state_statements
 from lettertrail.audiences.destinations import AudienceDestination, Destination
-from lettertrail.audiences.plan import CRM, FLAGGED, SUPPRESSIONS, Target
+from lettertrail.audiences.plan import CRM, FLAGGED, SUPPRESSIONS, Target, execute_on_marts
 from lettertrail.audiences.state import alone
 from lettertrail.clock import Clock
 from lettertrail.errors import BrakeApplied
@@ -50,6 +51,18 @@ class AuditResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How one kind of target is read back."""
+
+    expected: sql.Composed
+    """Makes the temporary table `expected` of the records that the ledger says are there."""
+    present: Callable[[Connection], Iterable[str]]
+    """The keys of the records that are; called once `expected` is made. While they are given no query may run."""
+    repair: str = audit_statements.FORGET_MISSING
+    keeps_strangers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Drift:
     """The newest audit of a target (`ops.audits`), for those who look."""
 
@@ -79,7 +92,12 @@ def audit_suppressions(
         ApiError: the destination could not be read; nothing was compared.
     """
     target = Target(destination.name, destination.account, audience)
-    return _audit(target, destination.suppressed, warehouse_dsn, run_id, clock)
+    # Whom an ESP should refuse to mail is planned by what the last load saw; drift is newer than that.
+    expected, repair = audit_statements.EXPECT_SUPPRESSED, audit_statements.MARK_DRIFTED
+    if target.destination == CRM:
+        expected, repair = audit_statements.expect_flags(*FLAGGED[audience]), audit_statements.FORGET_MISSING
+    reading = Reading(expected, lambda _: destination.suppressed(), repair, keeps_strangers=False)
+    return read_back(target, reading, warehouse_dsn, run_id=run_id, clock=clock)
 
 
 def audit_members(
@@ -92,7 +110,8 @@ def audit_members(
         ApiError: the destination could not be read; nothing was compared.
     """
     target = Target(destination.name, destination.account, audience)
-    return _audit(target, lambda: destination.members(audience), warehouse_dsn, run_id, clock)
+    reading = Reading(audit_statements.EXPECT_MEMBERS, lambda _: destination.members(audience))
+    return read_back(target, reading, warehouse_dsn, run_id=run_id, clock=clock)
 
 
 def oldest_first(warehouse_dsn: str, account: str, audiences: Sequence[str], *, most: int | None) -> list[str]:
@@ -110,9 +129,14 @@ def read_drift(warehouse_dsn: str) -> list[Drift]:
         return [Drift(*row) for row in connection.execute(audit_statements.NEWEST_AUDITS)]
 
 
-def _audit(
-    target: Target, present: Callable[[], Iterable[str]], warehouse_dsn: str, run_id: str, clock: Clock
-) -> AuditResult | None:
+def read_back(target: Target, reading: Reading, warehouse_dsn: str, *, run_id: str, clock: Clock) -> AuditResult | None:
+    """Compares what is there with the ledger and forgets what is missing; None when nothing was ever pushed there.
+
+    Raises:
+        BrakeApplied: so much is missing that nothing was repaired.
+        ApiError: the destination could not be read; nothing was compared.
+        ContractError: a mart is missing.
+    """
     started_at = clock()
     with alone(warehouse_dsn, target) as connection:
         state = connection.execute(state_statements.READ_STATE, target.as_values()).fetchone()
@@ -124,12 +148,10 @@ def _audit(
             return None
         with connection.transaction():
             values = {**target.as_values(), "at": clock(), "doubted_because": state[3], "restored_at": state[4]}
-            result, sample = _compare(connection, target, present)
+            result, sample = _compare(connection, target, reading)
             if result.repaired:
-                connection.execute(
-                    audit_statements.MARK_DRIFTED if _is_esp_list(target) else audit_statements.FORGET_MISSING
-                )
-            if target.audience not in FLAGGED:
+                connection.execute(reading.repair)
+            if reading.keeps_strangers:
                 connection.execute(audit_statements.KEEP_STRANGERS, values)
             connection.execute(state_statements.NOTE_STATE, values)
             connection.execute(
@@ -158,21 +180,14 @@ def _audit(
     return result
 
 
-def _compare(
-    connection: Connection, target: Target, present: Callable[[], Iterable[str]]
-) -> tuple[AuditResult, list[str]]:
-    """Fills the temporary tables `present` and `missing`."""
+def _compare(connection: Connection, target: Target, reading: Reading) -> tuple[AuditResult, list[str]]:
+    """Fills the temporary tables `expected` and `present`."""
+    execute_on_marts(connection, reading.expected, target.as_values())
     connection.execute("create temporary table present (record_key text not null) on commit drop")
+    keys = reading.present(connection)
     with connection.cursor().copy("copy present from stdin") as copy:
-        for key in present():
+        for key in keys:
             copy.write_row([key])
-    values = target.as_values()
-    expected = audit_statements.EXPECT_MEMBERS
-    if target.destination == CRM:
-        expected = audit_statements.expect_flags(*FLAGGED[target.audience])
-    elif target.audience == SUPPRESSIONS:
-        expected = audit_statements.EXPECT_SUPPRESSED
-    connection.execute(expected, values)
     row = connection.execute(audit_statements.COUNT_AUDIT).fetchone()
     assert row is not None
     count, found, missing, strangers = (int(number) for number in row)
@@ -189,8 +204,3 @@ def _compare(
         missing if is_sound else 0,
     )
     return result, sample
-
-
-def _is_esp_list(target: Target) -> bool:
-    """Whom an ESP should refuse to mail is planned by what the last load saw; drift is newer than that."""
-    return target.audience == SUPPRESSIONS and target.destination != CRM

@@ -10,7 +10,7 @@ subtracted from every segment here, always.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -145,7 +145,7 @@ def plan_suppressions(connection: Connection, target: Target, *, at: datetime) -
     """
     values = {**target.as_values(), "refused_before": at - REFUSED_RETRY_AFTER}
     _start(connection, values)
-    _execute(connection, _suppressions_of(target), values)
+    execute_on_marts(connection, _suppressions_of(target), values)
     return _planned(connection, values, acknowledged=_number(connection, statements.COUNT_OURS, values))
 
 
@@ -175,9 +175,9 @@ def plan_segment(
         if sends_attributes
         else sql.SQL("'{}'::jsonb")
     )
-    _execute(connection, sql.SQL(statements.JUDGE_PEOPLE).format(relation=relation, fields=fields), values)
+    execute_on_marts(connection, sql.SQL(statements.JUDGE_PEOPLE).format(relation=relation, fields=fields), values)
     connection.execute("analyze judged, confirmed, suppressed, tried")
-    _execute(connection, statements.PLAN_SEGMENT, values)
+    execute_on_marts(connection, statements.PLAN_SEGMENT, values)
     size, subtracted, held_out = _row(connection, statements.COUNT_JUDGED, values)
     ours, members = _row(connection, statements.COUNT_MEMBERS, values)
     planned = _planned(connection, values, acknowledged=ours)
@@ -197,7 +197,7 @@ def plan_records(
     """
     values = {**values, **target.as_values(), "refused_before": at - REFUSED_RETRY_AFTER}
     _start(connection, values)
-    _execute(connection, statement, values)
+    execute_on_marts(connection, statement, values)
     ours, members = _row(connection, statements.COUNT_MEMBERS, values)
     return replace(_planned(connection, values, acknowledged=ours), members=members)
 
@@ -237,7 +237,7 @@ def _start(connection: Connection, values: dict[str, Any]) -> None:
     for statement in statements.TEMPORARY_TABLES:
         connection.execute(statement)
     for statement in (statements.READ_CONFIRMED, statements.READ_SUPPRESSED, statements.READ_TRIED):
-        _execute(connection, statement, values)
+        execute_on_marts(connection, statement, values)
 
 
 def _planned(connection: Connection, values: dict[str, Any], *, acknowledged: int) -> Plan:
@@ -267,14 +267,19 @@ def _number(connection: Connection, statement: str, values: dict[str, Any]) -> i
 
 
 def _row(connection: Connection, statement: str, values: dict[str, Any]) -> tuple[Any, ...]:
-    row = _execute(connection, statement, values).fetchone()
+    row = execute_on_marts(connection, statement, values).fetchone()
     assert row is not None
     return row
 
 
-def _execute(
-    connection: Connection, statement: str | sql.Composed, values: dict[str, Any]
+def execute_on_marts(
+    connection: Connection, statement: str | sql.Composed, values: Mapping[str, Any]
 ) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Runs a statement that may read a mart.
+
+    Raises:
+        ContractError: the mart is missing.
+    """
     try:
         return connection.execute(statement, values)
     except psycopg.errors.UndefinedTable as error:

@@ -67,6 +67,14 @@ class BitrixCards:
         }
         return {str(row["ID"]): row for rows in self._rest.listings(commands).values() for row in rows}
 
+    def unchanged(self, wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+        """Those of the cards that show these values, and those that are gone."""
+        cards = list(wanted)
+        for start in range(0, len(cards), CHUNK):
+            chunk = cards[start : start + CHUNK]
+            shown = self.shown(chunk)
+            yield from (card for card in chunk if card not in shown or self._is_so(shown[card], wanted[card]))
+
     def calls(self) -> list[Call]:
         """The write calls made since this was last asked."""
         return self._rest.calls()

@@ -20,28 +20,22 @@ from lettertrail.bitrix.user_fields import Kind
 from lettertrail.crm.fields import CardFields
 from lettertrail.warehouse.connect import Connection
 
+DESIRED_FIELDS = """
+select
+    card.{key}::text as record_key,
+    field.key as name,
+    field.value as wanted,
+    case when field.value = 'null' then '-' else md5(field.value::text) end as fingerprint
+from {relation} as card
+cross join lateral jsonb_each(jsonb_build_object({pairs})) as field
+"""
 PLAN_CARD_FIELDS = """
 insert into planned (record_key, action, reason, has_evidence, is_ours, is_new, attributes, fields, value)
 with
 
-desired as (
-
-    select
-        {key}::text as record_key,
-        jsonb_build_object({pairs}) as attributes
-    from {relation}
-
-),
-
 desired_fields as (
 
-    select
-        desired.record_key,
-        field.key as name,
-        field.value as wanted,
-        case when field.value = 'null' then '-' else md5(field.value::text) end as fingerprint
-    from desired
-    cross join lateral jsonb_each(desired.attributes) as field
+    {desired_fields}
 
 ),
 
@@ -111,6 +105,12 @@ def plan_card_fields(connection: Connection, cards: CardFields, target: Target, 
     Raises:
         ContractError: when the mart is missing.
     """
+    statement = sql.SQL(PLAN_CARD_FIELDS).format(desired_fields=desired_fields(cards))
+    return plan_records(connection, target, statement, {}, at=at)
+
+
+def desired_fields(cards: CardFields) -> sql.Composed:
+    """The select behind a plan: one row per card and field with `record_key`, `name`, `wanted`, `fingerprint`."""
     pairs = sql.SQL(", ").join(
         part
         for column, field in cards.columns.items()
@@ -119,7 +119,6 @@ def plan_card_fields(connection: Connection, cards: CardFields, target: Target, 
             sql.SQL(_SPELLED[field.kind]).format(column=sql.Identifier(column)),
         )
     )
-    statement = sql.SQL(PLAN_CARD_FIELDS).format(
+    return sql.SQL(DESIRED_FIELDS).format(
         key=sql.Identifier(cards.key), pairs=pairs, relation=sql.Identifier(*cards.relation)
     )
-    return plan_records(connection, target, statement, {}, at=at)
