@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from tests.dbt.independent import Raw, Row, crm_answers, email, evidence_of, utc
+from tests.dbt.independent_credits import Rates
 
 CATEGORIES = ("company_news", "sales_and_discounts", "product_updates", "event_invitations")
 TOPICS = ("Company news", "Sales and discounts", "Product updates", "Event invitations")
@@ -27,6 +28,8 @@ CART_IDLE, CART_FORGOTTEN = timedelta(hours=24), timedelta(days=14)
 SILENT, SILENT_FORGOTTEN = timedelta(days=3), timedelta(days=30)
 VIP_AMOUNT, VIP_WINDOW = Decimal(30_000), timedelta(days=365)
 BIRTHDAY_DAYS = 7
+NOT_ENGAGED = timedelta(days=90)
+DEAL = 2
 LEFT = ("erased", "complaint", "unsubscribed", "no_consent")
 
 
@@ -219,7 +222,7 @@ def disagreeing(raw: Raw, who: People) -> dict[str, tuple[set[str], set[str]]]:
 def abandoned_carts(raw: Raw, who: People, at: datetime) -> dict[str, Any]:
     """Address → (pieces, value in roubles)."""
     owners = {row["id"]: row["user_id"] for row in raw.rows("raw_bitrix.b_sale_fuser")}
-    rates = {row["currency"]: row["rate"] / row["rate_cnt"] for row in raw.rows("raw_bitrix.b_catalog_currency_rate")}
+    rates = Rates(raw)
     carts: dict[str, list[Row]] = defaultdict(list)
     for row in raw.rows("raw_bitrix.b_sale_basket"):
         is_part = row["set_parent_id"] and row["set_parent_id"] != row["id"]
@@ -235,34 +238,61 @@ def abandoned_carts(raw: Raw, who: People, at: datetime) -> dict[str, Any]:
     for person, items in carts.items():
         last = max(moment for row in items if (moment := utc(row["date_update"])))
         if CART_IDLE <= at - last < CART_FORGOTTEN and not (person in ordered and ordered[person] >= last):
-            value = sum(Decimal(str(r["quantity"])) * r["price"] * rates.get(r["currency"], Decimal(1)) for r in items)
+            value = sum(
+                Decimal(str(row["quantity"])) * row["price"] * rates.of(row["currency"], moment)
+                for row in items
+                if (moment := utc(row["date_update"]))
+            )
             found[person] = (sum(int(row["quantity"]) for row in items), round(value, 2))
     return who.segment(found)
 
 
-def spent(who: People, at: datetime, *, within: timedelta | None = None) -> dict[str, tuple[int, Decimal]]:
-    """Person → (purchases something of which was kept, what was kept)."""
-    found: dict[str, tuple[int, Decimal]] = {}
+def spent(
+    raw: Raw, who: People, at: datetime, *, within: timedelta | None = None
+) -> dict[str, list[tuple[datetime, Decimal]]]:
+    """Person → when they bought and what was kept of it; what was paid for a won deal is told as the deal."""
+    won = {row["source_id"] for row in who.conversions if row["conversion_type"] == "deal_won"}
+    links = raw.rows("raw_bitrix.b_crm_order_entity")
+    of_deals = {row["order_id"] for row in links if row["owner_type_id"] == DEAL and row["owner_id"] in won}
+    found: dict[str, list[tuple[datetime, Decimal]]] = defaultdict(list)
     for row in who.conversions:
-        if row["conversion_type"] not in ("deal_won", "order_paid") or row["converted_at"] > at:
-            continue
-        if within is not None and row["converted_at"] <= at - within:
-            continue
-        kept = row["amount"] - (row["refunded_amount"] or 0)
-        count, total = found.get(row["person_id"], (0, Decimal(0)))
-        found[row["person_id"]] = (count + (kept > 0), total + (kept if within or kept > 0 else 0))
+        is_paid = row["conversion_type"] == "order_paid" and row["source_id"] not in of_deals
+        is_recent = within is None or row["converted_at"] > at - within
+        if (is_paid or row["conversion_type"] == "deal_won") and is_recent and row["converted_at"] <= at:
+            found[row["person_id"]].append((row["converted_at"], row["amount"]))
     return found
 
 
-def buyers(who: People, at: datetime) -> dict[str, Any]:
-    """Address → (purchases, what they brought)."""
-    return who.segment({person: what for person, what in spent(who, at).items() if what[0]})
+def buyers(raw: Raw, who: People, at: datetime) -> dict[str, Any]:
+    """Address → (purchases something of which was kept, what they brought, the day of the last)."""
+    kept = {
+        person: [(when, amount) for when, amount in purchases if amount > 0]
+        for person, purchases in spent(raw, who, at).items()
+    }
+    return who.segment(
+        {
+            person: (len(own), sum(amount for _, amount in own), max(own)[0].astimezone(UTC).date())
+            for person, own in kept.items()
+            if own
+        }
+    )
 
 
-def vips(who: People, at: datetime) -> dict[str, Any]:
+def vips(raw: Raw, who: People, at: datetime) -> dict[str, Any]:
     """Address → what they spent in the window."""
-    found = spent(who, at, within=VIP_WINDOW)
-    return who.segment({person: total for person, (_, total) in found.items() if total >= VIP_AMOUNT})
+    sums = {person: sum(amount for _, amount in own) for person, own in spent(raw, who, at, within=VIP_WINDOW).items()}
+    return who.segment({person: total for person, total in sums.items() if total >= VIP_AMOUNT})
+
+
+def not_engaged(who: People, at: datetime) -> dict[str, Any]:
+    """Address → the day of the last open or click by the person, of those who got letters all the time and did not."""
+    found: dict[str, Any] = {}
+    for person, row in who.rows.items():
+        last = max(filter(None, [row["last_opened_at"], row["last_clicked_at"]]), default=None)
+        is_addressed = row["first_sent_at"] is not None and row["first_sent_at"] <= at - NOT_ENGAGED
+        if is_addressed and (last is None or last <= at - NOT_ENGAGED):
+            found[person] = last.astimezone(UTC).date() if last else None
+    return who.segment(found)
 
 
 def birthdays(who: People, at: datetime) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def utc(naive: datetime | None) -> datetime | None:
 
 def conversions(raw: Raw, find: Find) -> list[Conversion]:
     """All conversions of all types."""
-    rates = _Rates(raw)
+    rates = Rates(raw)
     deals = list(_deals(raw, find))
     deal_people = {deal["id"]: deal["person"] for deal in deals}
     found = [*_of_leads(raw, find, rates), *_of_deals(deals, rates), *_of_orders(raw, find, rates)]
@@ -94,7 +94,9 @@ def conversions(raw: Raw, find: Find) -> list[Conversion]:
     return found
 
 
-class _Rates:
+class Rates:
+    """What currencies are worth in the base currency, by the site's day."""
+
     def __init__(self, raw: Raw) -> None:
         currencies = raw.rows("raw_bitrix.b_catalog_currency")
         self.base = next(row["currency"] for row in currencies if row["base"] == "Y")
@@ -105,13 +107,18 @@ class _Rates:
             if row["currency"] != self.base and row["base_currency"] in (None, self.base):
                 self._dated[row["currency"]].append((row["date_rate"], row["rate"] / row["rate_cnt"]))
 
-    def in_base(self, amount: Decimal | None, currency: str, at: datetime) -> Decimal:
+    def of(self, currency: str, at: datetime) -> Decimal:
+        """The rate of the day."""
         day = at.astimezone(ZONE).date()
         dated = [rate for start, rate in sorted(self._dated[currency]) if start <= day]
-        rate = dated[-1] if dated else self._default[currency]
-        return cents((amount or Decimal(0)) * rate)
+        return dated[-1] if dated else self._default[currency]
+
+    def in_base(self, amount: Decimal | None, currency: str, at: datetime) -> Decimal:
+        """An amount at the rate of the day, in cents."""
+        return cents((amount or Decimal(0)) * self.of(currency, at))
 
     def of_card(self, card: Row, at: datetime) -> Decimal:
+        """What a lead or deal is worth: what the CRM froze, else at the rate of the day."""
         told: Decimal | None = card["opportunity_account"]
         if told is not None and card["account_currency_id"] in (None, self.base):
             return cents(told)
@@ -123,7 +130,7 @@ def cents(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def _of_leads(raw: Raw, find: Find, rates: _Rates) -> Iterator[Conversion]:
+def _of_leads(raw: Raw, find: Find, rates: Rates) -> Iterator[Conversion]:
     for lead in raw.rows("raw_bitrix.b_crm_lead"):
         at = utc(lead["date_create"])
         if at is not None:
@@ -154,7 +161,7 @@ def _deals(raw: Raw, find: Find) -> Iterator[Row]:
         yield {**deal, "person": person, "won_at": at, "lead_at": utc(leads.get(deal["lead_id"]))}
 
 
-def _of_deals(deals: Iterable[Row], rates: _Rates) -> Iterator[Conversion]:
+def _of_deals(deals: Iterable[Row], rates: Rates) -> Iterator[Conversion]:
     for deal in deals:
         created_at = utc(deal["date_create"])
         for kind, at in (("deal_created", created_at), ("deal_won", deal["won_at"])):
@@ -214,7 +221,7 @@ def _money(order: Row, payments: Sequence[Row], log: Sequence[datetime]) -> tupl
     return came, kept, None
 
 
-def _of_orders(raw: Raw, find: Find, rates: _Rates) -> Iterator[Conversion]:
+def _of_orders(raw: Raw, find: Find, rates: Rates) -> Iterator[Conversion]:
     payments = _grouped(raw.rows("raw_bitrix.b_sale_order_payment"), "order_id")
     changes = _grouped(raw.rows("raw_bitrix.b_sale_order_change"), "order_id")
     people = _OrderPeople(raw, find)

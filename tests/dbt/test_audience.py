@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from tests.conftest import WORLD_AS_OF
 from tests.dbt import independent_audience as audience
 from tests.dbt.conftest import Built
 from tests.dbt.dbt_runs import RUN_AT, RepeatedDbt, new_load
@@ -155,9 +156,13 @@ def test_segments_agree(built: Built, raw: Raw, who: People) -> None:
         raw, who, AT
     )
     rows = built.rows("select * from segments.seg_buyers")
-    assert {row["email"]: (row["purchase_count"], row["spent"]) for row in rows} == audience.buyers(who, AT)
+    assert {
+        row["email"]: (row["purchase_count"], row["spent"], row["last_bought_on"]) for row in rows
+    } == audience.buyers(raw, who, AT)
     rows = built.rows("select * from segments.seg_vip")
-    assert {row["email"]: row["spent"] for row in rows} == audience.vips(who, AT)
+    assert {row["email"]: row["spent"] for row in rows} == audience.vips(raw, who, AT)
+    rows = built.rows("select * from segments.seg_inactive_90d")
+    assert {row["email"]: row["last_engaged_on"] for row in rows} == audience.not_engaged(who, AT)
     rows = built.rows("select * from segments.seg_birthday_7d")
     assert {row["email"]: row["days_left"] for row in rows} == audience.birthdays(who, AT)
     rows = built.rows("select * from segments.seg_no_opens_180d")
@@ -180,19 +185,23 @@ def test_no_segment_is_empty_or_everybody(built: Built, who: People) -> None:
 def test_soft_bounces_in_a_row_and_a_new_text(changed_dsn: str, tmp_path: Path) -> None:
     """A mailbox dies by soft bounces alone; an agreement's new text is a version that later consents are given to."""
     changed = Built(changed_dsn, {})
+    next_day = datetime.combine(WORLD_AS_OF, time()) + timedelta(days=1)
     with psycopg.connect(changed_dsn) as connection:
         connection.execute(BOUNCE_SOFTLY, [new_load(connection, "raw_esp.events")])
         connection.execute("update raw_bitrix.b_consent_agreement set agreement_text = 'Another text.'")
-        connection.execute("""
+        connection.execute(
+            """
             insert into raw_bitrix.b_consent_user_consent
-            select (jsonb_populate_record(c, '{"id": 999999, "date_insert": "2026-11-02 12:00:00"}')).*
+            select (jsonb_populate_record(c, jsonb_build_object('id', 999999, 'date_insert', %s::timestamp))).*
             from raw_bitrix.b_consent_user_consent as c order by id limit 1
-        """)
+            """,
+            [next_day + timedelta(hours=12)],
+        )
     RepeatedDbt(changed_dsn, tmp_path).run(
         *("int_loads", "int_esp_events", "int_esp_departures", "int_soft_bounce_runs", "int_suppression_evidence"),
         *("int_agreement_versions", "int_consent_events", "fct_suppression_evidence", "dim_suppression"),
         "fct_consent_events",
-        run_at="2026-11-02T00:00:00+03:00",
+        run_at=f"{next_day.isoformat()}+03:00",
     )
     expected = dead_mailboxes(Raw(changed_dsn))
     rows = changed.rows("select * from marts.fct_suppression_evidence where evidence like 'soft_bounces:%'")

@@ -66,8 +66,8 @@ items as (
         on fusers.user_id = user_people.user_id
     left join currency_rates
         on basket_items.currency = currency_rates.currency
-            and {{ utc_date('coalesce(basket_items.updated_at, basket_items.created_at)') }} >= currency_rates.valid_from
-            and {{ utc_date('coalesce(basket_items.updated_at, basket_items.created_at)') }} < currency_rates.valid_to
+            and {{ source_date('coalesce(basket_items.updated_at, basket_items.created_at)') }} >= currency_rates.valid_from
+            and {{ source_date('coalesce(basket_items.updated_at, basket_items.created_at)') }} < currency_rates.valid_to
 
 ),
 

@@ -1,15 +1,16 @@
 {{ config(meta = {'push': {'to': ['mailchimp'], 'mode': 'mirror', 'max_removed_pct': 20}}) }}
 
--- People who have bought: a won deal or a paid order of which something was not given back.
+-- People who have bought: a won deal or a paid order of which something was not given back. A paid order of a won deal is the same
+-- purchase.
 with conversions as (
 
     select
         person_id,
         converted_at,
-        amount - coalesce(refunded_amount, 0) as kept_amount
+        amount
 
     from {{ ref('fct_conversions') }}
-    where conversion_type in ('deal_won', 'order_paid')
+    where is_revenue
         and converted_at <= {{ run_at() }}
 
 ),
@@ -26,11 +27,11 @@ purchases as (
     select
         person_id,
         count(*) as purchase_count,
-        sum(kept_amount) as kept_amount,
+        sum(amount) as spent,
         max(converted_at) as last_bought_at
 
     from conversions
-    where kept_amount > 0
+    where amount > 0
     group by person_id
 
 ),
@@ -43,7 +44,7 @@ buyers as (
         people.first_name,
         people.last_name,
         cast(purchases.purchase_count as integer) as purchase_count,
-        round(purchases.kept_amount, 2) as spent,
+        round(purchases.spent, 2) as spent,
         {{ utc_date('purchases.last_bought_at') }} as last_bought_on
 
     from purchases

@@ -1,14 +1,14 @@
 {{ config(meta = {'push': {'to': ['mailchimp'], 'mode': 'mirror', 'max_removed_pct': 20}}) }}
 
--- People who spent `vip_amount` or more within `vip_days`, refunds taken off.
+-- People who spent `vip_amount` or more within `vip_days`, refunds taken off; a paid order of a won deal is the same money.
 with conversions as (
 
     select
         person_id,
-        amount - coalesce(refunded_amount, 0) as kept_amount
+        amount
 
     from {{ ref('fct_conversions') }}
-    where conversion_type in ('deal_won', 'order_paid')
+    where is_revenue
         and converted_at <= {{ run_at() }}
         and converted_at > {{ add_seconds(run_at(), -86400 * var('vip_days')) }}
 
@@ -25,7 +25,7 @@ spending as (
 
     select
         person_id,
-        sum(kept_amount) as spent
+        sum(amount) as spent
 
     from conversions
     group by person_id
