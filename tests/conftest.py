@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -26,9 +27,10 @@ LONGEST = ("e2e", "dbt", "faults", "dags")
 ON_ONE_WORKER = "tests/dbt/"
 """These share a built warehouse, which takes longer to make than most files take to run."""
 TEMPLATE = "warehouse_template"
-WORLD_SCALE = 0.02
-WORLD_SEED = 7
-WORLD_AS_OF = date(2026, 11, 1)
+WORLD_SCALE = float(os.environ.get("LETTERTRAIL_TEST_SCALE", "0.02"))
+WORLD_SEED = int(os.environ.get("LETTERTRAIL_TEST_SEED", "7"))
+WORLD_AS_OF = date.fromisoformat(os.environ.get("LETTERTRAIL_TEST_AS_OF", "2026-11-01"))
+"""The sample world of the tests; what they assert holds of any, so another one may be asked for."""
 
 
 class ByFile(LoadFileScheduling):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -45,7 +45,7 @@ DELETED = (
 )
 """Tables, and the number that divides the ids of the rows that go."""
 CHANGED = (
-    "update raw_bitrix.b_sender_contact set consent_status = 'A', date_update = '2026-10-31 23:00:00',"
+    "update raw_bitrix.b_sender_contact set consent_status = 'A', date_update = '{last_evening}',"
     " _load_id = {load} where id % 3 = 0",
     "update raw_bitrix.b_sender_contact set consent_status = 'D', _load_id = {load} where id % 7 = 0",
     # taken back to work, and not paid yet
@@ -58,7 +58,7 @@ CHANGED = (
     "update raw_bitrix.b_sender_message_field set value = 'N', _load_id = {load}"
     " where code = 'TRACK_MAIL' and message_id % 6 = 1",
 )
-CLOCK = fixed_clock(datetime(2026, 11, 1, 1, 0, tzinfo=UTC))
+CLOCK = fixed_clock(datetime.combine(WORLD_AS_OF, time(1), UTC))
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,14 @@ def changed_from_raw(changed_world: Built) -> Figures:
 
 def _change_at_the_source(connection: psycopg.Connection[Any]) -> None:
     load = new_load(connection)
+    last_evening = datetime.combine(WORLD_AS_OF, time()) - timedelta(hours=1)
     for table, share in DELETED:
         connection.execute(
             f"update raw_bitrix.{table} set _deleted_at = '2026-11-01 00:00:00+00', _load_id = {load} "
             f"where id % {share} = 0"
         )
     for change in CHANGED:
-        connection.execute(change.format(load=load))
+        connection.execute(change.format(load=load, last_evening=last_evening))
 
 
 @contextmanager

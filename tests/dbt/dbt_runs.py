@@ -9,17 +9,21 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 from dbt.cli.main import dbtRunner
+from tests.conftest import WORLD_AS_OF
 
 from lettertrail.settings import DBT_PROJECT_DIR
 
-RUN_AT = "2026-11-01T00:00:00+03:00"
+RUN_AT = datetime.combine(WORLD_AS_OF, time(), ZoneInfo("Europe/Moscow")).isoformat()
+"""When the sample world ends."""
 THREADS = "2"
 PARSED = "partial_parse.msgpack"
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")

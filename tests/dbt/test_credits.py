@@ -6,13 +6,14 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import psycopg
 import pytest
+from tests.conftest import WORLD_AS_OF
 from tests.dbt.conftest import Built, copy_of_the_built
 from tests.dbt.dbt_runs import RepeatedDbt, new_load
 from tests.dbt.independent import Figures, figures
@@ -51,10 +52,10 @@ KEPT = (
     "marts.fct_letter_conversions",
 )
 """What the models of credit keep from run to run."""
-EDITED_AT = datetime(2026, 11, 2, tzinfo=UTC)
-MERGED_AT = datetime(2026, 11, 3, tzinfo=UTC)
-T0 = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+EDITED_AT = datetime.combine(WORLD_AS_OF, time(), UTC) + DAY
+MERGED_AT = EDITED_AT + DAY
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
 SHUFFLES = 6
 STEPS = 3
 SLACK = {"credit": Fraction(2, 10**10), "amount": Fraction(2, 100)}
