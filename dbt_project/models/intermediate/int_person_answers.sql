@@ -1,9 +1,9 @@
 {#- What takes a person out of silence: what they did besides opening, and anybody of the staff who spoke with them. -#}
-with outcomes as (
+with engagement as (
 
-    select * from {{ ref('int_message_outcomes') }}
-    where person_id is not null
-        and last_human_clicked_at is not null
+    select * from {{ ref('int_person_engagement') }}
+    where last_clicked_at is not null
+        and not is_gone
 
 ),
 
@@ -77,7 +77,7 @@ spoken as (
 
 answers as (
 
-    select person_id, last_human_clicked_at as answered_at from outcomes
+    select person_id, last_clicked_at as answered_at from engagement
     union all
     select person_id, visited_at from visits
     union all

@@ -19,7 +19,7 @@
 {%- set columns = [
     'attempted_count', 'delivered_count', 'first_delivered_at', 'last_delivered_at', 'first_engaged_at', 'last_engaged_at',
     'sent_count', 'first_sent_at', 'last_sent_at', 'last_opened_at', 'last_clicked_at', 'first_event_at', 'first_letter_at',
-    'first_letter_id',
+    'first_letter_id', 'newest_opened_letter_id', 'newest_letter_opened_at', 'newest_letter_last_opened_at',
 ] %}
 
 {% if since -%}
@@ -154,15 +154,53 @@ first_letters as (
 
 ),
 
+opened_letters as (
+
+    select
+        person_id,
+        letter_id,
+        min(first_human_opened_at) as opened_at,
+        max(last_human_opened_at) as last_opened_at
+
+    from outcomes
+    where letter_id is not null
+        and first_human_opened_at is not null
+    group by
+        person_id,
+        letter_id
+
+),
+
+opened_letters_ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by person_id
+            order by
+                opened_at desc,
+                letter_id
+        ) as place
+
+    from opened_letters
+
+),
+
 people as (
 
     select
         engagement.*,
-        first_letters.first_letter_id
+        first_letters.first_letter_id,
+        opened_letters_ranked.letter_id as newest_opened_letter_id,
+        opened_letters_ranked.opened_at as newest_letter_opened_at,
+        opened_letters_ranked.last_opened_at as newest_letter_last_opened_at
 
     from engagement
     left join first_letters
         on engagement.person_id = first_letters.person_id
+    left join opened_letters_ranked
+        on engagement.person_id = opened_letters_ranked.person_id
+            and opened_letters_ranked.place = 1
 
 ),
 

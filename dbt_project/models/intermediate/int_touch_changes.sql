@@ -59,10 +59,8 @@ changed_messages as (
 
 looked_at as (
 
-    select touches.*
-    from changed_messages
-    inner join touches
-        on changed_messages.message_key = touches.message_key
+    select * from touches
+    where {{ among('message_key', 'select message_key from changed_messages') }}
     {%- if 'visited' in event_types %}
 
     union all
@@ -75,10 +73,8 @@ looked_at as (
 
 held as (
 
-    select known.*
-    from changed_messages
-    inner join {{ this }} as known
-        on changed_messages.message_key = known.message_key
+    select * from {{ this }}
+    where {{ among('message_key', 'select message_key from changed_messages') }}
     {%- if 'visited' in event_types %}
 
     union all

@@ -191,10 +191,12 @@ credits as (
 
 history as (
 
-    select ledger.*
-    from {{ this }} as ledger
-    inner join inputs
-        on ledger.conversion_id = inputs.conversion_id
+    select * from {{ this }}
+    {%- if since %}
+    where {{ among('conversion_id', 'select conversion_id from inputs') }}
+    {%- else %}
+    where conversion_id in (select conversion_id from inputs)
+    {%- endif %}
 
 ),
 

@@ -1,19 +1,9 @@
--- nobody else's newest letter can be new enough
-with recent_readers as (
+-- one at a time: of the letters somebody opened, the newest
+with engagement as (
 
-    select distinct person_id
-    from {{ ref('int_message_outcomes') }}
-    where first_human_opened_at > {{ add_seconds(run_at(), -86400 * var('silent_max_days')) }}
-        and letter_id is not null
-
-),
-
-outcomes as (
-
-    select * from {{ ref('int_message_outcomes') }}
-    where person_id in (select person_id from recent_readers)
-        and letter_id is not null
-        and first_human_opened_at is not null
+    select * from {{ ref('int_person_engagement') }}
+    where newest_letter_opened_at is not null
+        and not is_gone
 
 ),
 
@@ -63,37 +53,6 @@ people_crm_cards as (
 
 ),
 
-opened_letters as (
-
-    select
-        person_id,
-        letter_id,
-        min(first_human_opened_at) as opened_at,
-        max(last_human_opened_at) as last_opened_at
-
-    from outcomes
-    group by
-        person_id,
-        letter_id
-
-),
-
--- one at a time: of the letters somebody opened, the newest
-latest_letters as (
-
-    select
-        *,
-        row_number() over (
-            partition by person_id
-            order by
-                opened_at desc,
-                letter_id
-        ) as place
-
-    from opened_letters
-
-),
-
 open_leads as (
 
     select
@@ -126,17 +85,17 @@ cards as (
 silent as (
 
     select
-        latest_letters.person_id,
-        latest_letters.letter_id,
-        latest_letters.opened_at,
-        latest_letters.last_opened_at,
+        engagement.person_id,
+        engagement.newest_opened_letter_id as letter_id,
+        engagement.newest_letter_opened_at as opened_at,
+        engagement.newest_letter_last_opened_at as last_opened_at,
         cards.card_type,
         cards.card_id,
         coalesce(contacts.responsible_id, leads.responsible_id) as responsible_id
 
-    from latest_letters
+    from engagement
     inner join cards
-        on latest_letters.person_id = cards.person_id
+        on engagement.person_id = cards.person_id
     left join contacts
         on cards.card_type = 'contact'
             and cards.card_id = contacts.contact_id
@@ -144,13 +103,12 @@ silent as (
         on cards.card_type = 'lead'
             and cards.card_id = leads.lead_id
     left join answers
-        on latest_letters.person_id = answers.person_id
+        on engagement.person_id = answers.person_id
     left join suppressed_people
-        on latest_letters.person_id = suppressed_people.person_id
-    where latest_letters.place = 1
-        and latest_letters.opened_at <= {{ add_seconds(run_at(), -86400 * var('silent_days')) }}
-        and latest_letters.opened_at > {{ add_seconds(run_at(), -86400 * var('silent_max_days')) }}
-        and (answers.last_answered_at is null or answers.last_answered_at < latest_letters.opened_at)
+        on engagement.person_id = suppressed_people.person_id
+    where engagement.newest_letter_opened_at <= {{ add_seconds(run_at(), -86400 * var('silent_days')) }}
+        and engagement.newest_letter_opened_at > {{ add_seconds(run_at(), -86400 * var('silent_max_days')) }}
+        and (answers.last_answered_at is null or answers.last_answered_at < engagement.newest_letter_opened_at)
         and suppressed_people.person_id is null
 
 ),
