@@ -22,7 +22,7 @@ from datetime import timedelta
 
 from airflow.sdk import AssetAll, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag, task
 
-from lettertrail.airflow import tasks
+from lettertrail.airflow import erasure_tasks, tasks
 from lettertrail.airflow.accounts import esp_conn_ids
 from lettertrail.airflow.assets import INBOX_APPLIED, MARTS, PERSON_ERASED, RAW_BITRIX, raw_esp
 from lettertrail.airflow.dbt import build_layer
@@ -46,7 +46,7 @@ from lettertrail.airflow.failures import DEFAULT_ARGS
 def build_marts() -> None:
     door = task(tasks.check_door)
     chain(
-        task(tasks.keep_erased)(),
+        task(erasure_tasks.keep_erased)(),
         [
             door.override(task_id="check_raw_bitrix")("raw_bitrix"),
             door.override(task_id="check_raw_esp")("raw_esp"),

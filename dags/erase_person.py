@@ -23,7 +23,7 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task
 
-from lettertrail.airflow import tasks
+from lettertrail.airflow import erasure_tasks
 from lettertrail.airflow.approvals import ErasureQuestion
 from lettertrail.airflow.assets import PERSON_ERASED
 from lettertrail.airflow.failures import DEFAULT_ARGS
@@ -42,12 +42,12 @@ from lettertrail.airflow.params import CASE, DRY_ERASURE, IN_BITRIX, PERSON
     render_template_as_native_obj=True,
 )
 def erase_person() -> None:
-    planned = task(task_id="plan")(tasks.plan_erasure)("{{ params.person }}")
-    asked = task(task_id="ask")(tasks.ask_about_erasure)(
+    planned = task(task_id="plan")(erasure_tasks.plan_erasure)("{{ params.person }}")
+    asked = task(task_id="ask")(erasure_tasks.ask_about_erasure)(
         planned, "{{ params.case | tojson }}", dry_run="{{ params.dry_run }}"
     )
     decided = ErasureQuestion.partial(task_id="decide").expand_kwargs(asked)
-    task(task_id="erase", outlets=[PERSON_ERASED])(tasks.erase_person)(
+    task(task_id="erase", outlets=[PERSON_ERASED])(erasure_tasks.erase_person)(
         "{{ params.person }}", "{{ params.case | tojson }}", decided.output, in_bitrix="{{ params.in_bitrix }}"
     )
 

@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task
 
-from lettertrail.airflow import tasks
+from lettertrail.airflow import erasure_tasks
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import PERSON
 
@@ -35,7 +35,7 @@ from lettertrail.airflow.params import PERSON
     render_template_as_native_obj=True,
 )
 def export_person() -> None:
-    task(task_id="export")(tasks.export_person)("{{ params.person }}")
+    task(task_id="export")(erasure_tasks.export_person)("{{ params.person }}")
 
 
 export_person()

@@ -23,12 +23,12 @@ PERSON = f"contact:{CARD}"
 @pytest.fixture
 def connected(house: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:  # pytest's way of saying it
     """Connections as an operator sets them, the key included."""
-    from lettertrail.airflow import connections, tasks  # noqa: PLC0415
+    from lettertrail.airflow import connections, erasure_tasks  # noqa: PLC0415
 
     for role in ("loader", "eraser"):
         monkeypatch.setenv(f"AIRFLOW_CONN_WAREHOUSE_{role.upper()}", as_role(house, role))
     monkeypatch.setenv("LETTERTRAIL_ERASURE_KEY", KEY.secret.decode())
-    monkeypatch.setattr(tasks, "run_label", lambda: "erase_person/manual")
+    monkeypatch.setattr(erasure_tasks, "run_label", lambda: "erase_person/manual")
     # The sharing outlives the test, and the database does not.
     monkeypatch.setattr(connections, "share_rates", lambda conn_id: None)
     return house
@@ -56,13 +56,13 @@ def resumed(chosen: str, user: dict[str, str] | None) -> dict[str, Any]:
 
 def test_from_the_question_to_the_proof(connected: Scene, service: MailchimpService) -> None:
     """What is asked, kept in XCom and written down says how many and by whose leave, and nowhere who it is."""
-    from lettertrail.airflow import tasks  # noqa: PLC0415
+    from lettertrail.airflow import erasure_tasks  # noqa: PLC0415
 
-    planned = tasks.plan_erasure(PERSON)
-    (question,) = tasks.ask_about_erasure(planned, "T-17", dry_run=False)
+    planned = erasure_tasks.plan_erasure(PERSON)
+    (question,) = erasure_tasks.ask_about_erasure(planned, "T-17", dry_run=False)
     assert "| marts.dim_person |" in question["body"]
     answer = resumed("Approve", {"id": "7", "name": "boss@example.com"})
-    erased = tasks.erase_person(PERSON, "T-17", [answer], in_bitrix=False)
+    erased = erasure_tasks.erase_person(PERSON, "T-17", [answer], in_bitrix=False)
 
     assert erased["services"] == {"mailchimp": {"applied": 1}}
     assert service.status_of(EMAIL) is None
@@ -76,10 +76,10 @@ def test_from_the_question_to_the_proof(connected: Scene, service: MailchimpServ
 def test_a_dry_run_asks_nobody(connected: Scene) -> None:
     from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
 
-    from lettertrail.airflow import tasks  # noqa: PLC0415
+    from lettertrail.airflow import erasure_tasks  # noqa: PLC0415
 
     with pytest.raises(AirflowSkipException, match="dry run"):
-        tasks.ask_about_erasure(tasks.plan_erasure(PERSON), "T-17", dry_run=True)
+        erasure_tasks.ask_about_erasure(erasure_tasks.plan_erasure(PERSON), "T-17", dry_run=True)
 
 
 def test_nobody_is_erased_without_a_yes(airflow_home: None) -> None:
@@ -95,29 +95,29 @@ def test_nobody_is_erased_without_a_yes(airflow_home: None) -> None:
 
 def test_a_site_that_erases_nobody_needs_no_key(connected: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor the connection; once somebody was erased, a missing key is named before any model is built."""
-    from lettertrail.airflow import tasks  # noqa: PLC0415
+    from lettertrail.airflow import erasure_tasks  # noqa: PLC0415
 
     eraser = as_role(connected, "eraser")
     monkeypatch.delenv("LETTERTRAIL_ERASURE_KEY")
     monkeypatch.delenv("AIRFLOW_CONN_WAREHOUSE_ERASER")
     monkeypatch.setenv("LETTERTRAIL_ESP_ACCOUNTS", "mailchimp")
-    assert tasks.keep_erased() == {}
+    assert erasure_tasks.keep_erased() == {}
 
     connected.erase()
 
     with pytest.raises(ConfigurationError, match="LETTERTRAIL_ERASURE_KEY"):
-        tasks.keep_erased()
+        erasure_tasks.keep_erased()
     monkeypatch.setenv("LETTERTRAIL_ERASURE_KEY", KEY.secret.decode())
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_ERASER", eraser)
-    assert tasks.keep_erased() == {}
+    assert erasure_tasks.keep_erased() == {}
 
 
 def test_an_export_says_where_it_is(connected: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Path and counts: the address is in the file alone."""
-    from lettertrail.airflow import tasks  # noqa: PLC0415
+    from lettertrail.airflow import erasure_tasks  # noqa: PLC0415
 
     monkeypatch.setenv("LETTERTRAIL_STATE_DIR", str(tmp_path))
-    told = tasks.export_person(PERSON)
+    told = erasure_tasks.export_person(PERSON)
     assert EMAIL not in json.dumps(told)
     assert EMAIL in Path(told["path"]).read_text(encoding="utf-8")
     assert Path(told["path"]).parent == tmp_path / "exports"

@@ -8,7 +8,7 @@ import pytest
 from tests.audiences.fakes import FakeCrm, FakeDestination, Warehouse
 
 from lettertrail.audiences.plan import Target
-from lettertrail.audiences.state import Mark, Marks, restate
+from lettertrail.audiences.state import Mark, Marks, forget_records
 from lettertrail.errors import BrakeApplied, ConfigurationError
 from lettertrail.warehouse.connect import connect
 
@@ -69,15 +69,29 @@ def test_a_kill_leaves_no_doubt(warehouse: Warehouse, mailchimp: FakeDestination
     assert warehouse.sync_segment(mailchimp).held == 0
 
 
-def test_what_is_deleted_on_purpose_is_restated(warehouse: Warehouse, mailchimp: FakeDestination) -> None:
+def test_what_is_forgotten_on_purpose_is_no_loss(warehouse: Warehouse, mailchimp: FakeDestination) -> None:
     """Whoever erases a person from the ledger says so in the same transaction, and nothing is doubted."""
-    with connect(warehouse.dsn, purpose="test") as connection:
-        connection.execute("delete from ops.acknowledged where record_key = 'ann@example.com'")
-        restate(connection)
+    forget(warehouse, "ann@example.com")
     mailchimp.audiences["lapsed"].discard("ann@example.com")
     warehouse.fill_segment(*PEOPLE[1:])
 
     assert warehouse.sync_segment(mailchimp).planned == 0
+
+
+def test_a_loss_is_told_all_the_same(warehouse: Warehouse, mailchimp: FakeDestination) -> None:
+    """Of somebody else's row in the audience that a person is erased from."""
+    warehouse.execute("delete from ops.acknowledged where record_key = 'bob@example.com'")
+    forget(warehouse, "ann@example.com")
+    warehouse.fill_segment(*PEOPLE[1:4])
+
+    with pytest.raises(BrakeApplied, match="4 records are known as confirmed, and the last push left 5"):
+        warehouse.sync_segment(mailchimp)
+
+
+def forget(warehouse: Warehouse, key: str) -> None:
+    with connect(warehouse.dsn, purpose="test") as connection:
+        places = connection.execute("select ctid::text from ops.acknowledged where record_key = %s", [key]).fetchall()
+        assert forget_records(connection, [place for (place,) in places]) == len(places) == 1
 
 
 def test_the_crm_keeps_what_is_ours_to_release(warehouse: Warehouse) -> None:

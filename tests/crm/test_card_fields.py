@@ -12,8 +12,8 @@ import pytest
 from tests.crm.scene import CARDS, NOON, Crm, commands
 from tests.push_ledger import Killed
 
+from lettertrail.audiences import state_statements
 from lettertrail.audiences.brake import Limits
-from lettertrail.audiences.state import restate
 from lettertrail.bitrix.rest import BitrixRest
 from lettertrail.crm.fields import ALL, CONTACTS, DEALS, LEADS
 from lettertrail.crm.own_writes import WarehouseOwnWrites
@@ -211,8 +211,12 @@ def test_a_refused_card_is_asked_again_after_a_week(crm: Crm) -> None:
     crm.fill_contacts(1)
     crm.push()
     with psycopg.connect(crm.warehouse_dsn) as connection:
-        connection.execute("update ops.acknowledged set value = 'add_refused', fields = '{}'")
-        restate(connection)
+        (row,) = connection.execute(
+            "update ops.acknowledged set value = 'add_refused', fields = '{}' returning destination, account, audience"
+        ).fetchall()
+        told = dict(zip(("destination", "account", "audience"), row, strict=True))
+        values = {**told, "doubted_because": None, "restored_at": None, "at": crm.now}
+        connection.execute(state_statements.NOTE_STATE.encode(), values)
     crm.later(days=6)
     assert crm.push().planned == 0
     crm.later(days=2)

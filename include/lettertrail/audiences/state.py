@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -156,10 +156,16 @@ def settle_state(
     return State(doubted_because, restored_at)
 
 
-def restate(connection: Connection) -> None:
-    """Takes the present `ops.acknowledged` for right: for whoever deletes rows from it on purpose, in the same
-    transaction (erasing a person)."""
-    connection.execute(state_statements.RESTATE)
+def forget_records(connection: Connection, places: Sequence[str]) -> int:
+    """Deletes rows of `ops.acknowledged` on purpose (erasing a person); gives how many. No push will doubt for it.
+
+    Only these rows are taken off what the last push left, so that a loss there, of the same audience or another, is
+    still told.
+
+    Args:
+        places: where the rows lie (`ctid`), locked by this transaction.
+    """
+    return int(str(_first(connection, state_statements.FORGET_RECORDS, {"places": list(places)})))
 
 
 def _adopt(connection: Connection, target: Target, present: Callable[[], Iterable[str]], at: datetime) -> State:

@@ -118,21 +118,41 @@ update ops.sync_states
 set doubted_because = null, restored_at = null
 where destination = %(destination)s and account = %(account)s and audience = %(audience)s
 """
-RESTATE = """
-update ops.sync_states as state
-set records = actual.records, checksum = actual.checksum
-from (
+# Below zero only where rows are known that the last push did not leave: then the state is doubted anyway.
+FORGET_RECORDS = """
+with
+
+forgotten as (
+
+    delete from ops.acknowledged
+    where ctid = any(%(places)s::tid[])
+    returning destination, account, audience, ops.acknowledged_hash(record_key, value, fields) as hash
+
+),
+
+sums as (
+
     select
-        known.destination,
-        known.account,
-        known.audience,
-        count(record.record_key) as records,
-        coalesce(sum(ops.acknowledged_hash(record.record_key, record.value, record.fields)), 0) as checksum
-    from ops.sync_states as known
-    left join ops.acknowledged as record using (destination, account, audience)
-    group by known.destination, known.account, known.audience
-) as actual
-where (state.destination, state.account, state.audience) = (actual.destination, actual.account, actual.audience)
+        destination,
+        account,
+        audience,
+        count(*) as records,
+        sum(hash) as checksum
+    from forgotten
+    group by destination, account, audience
+
+),
+
+moved as (
+
+    update ops.sync_states as state
+    set records = greatest(state.records - sums.records, 0), checksum = state.checksum - sums.checksum
+    from sums
+    where (state.destination, state.account, state.audience) = (sums.destination, sums.account, sums.audience)
+
+)
+
+select coalesce(sum(records), 0) from sums
 """
 IS_MARK_KNOWN = """
 select exists (

@@ -1,28 +1,36 @@
 """Erases a person: first where nothing can be rolled back (services, sites, Bitrix), then the warehouse in one
 transaction with the proof. Killed before the commit, the warehouse still knows whom to erase and the next run repeats
 calls that are idempotent; killed after it, there is nothing left to do.
+
+That transaction is short: a search that only reads goes before it (`rows.py`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import sql
+
 from lettertrail.clock import Clock
+from lettertrail.erasure.catalogue import Table, tables
 from lettertrail.erasure.keys import ErasureKey, last_digits
 from lettertrail.erasure.ledger import erase_ledger
+from lettertrail.erasure.numbers import numbered, numbers_in, renumber
 from lettertrail.erasure.person import Person, find_person
-from lettertrail.erasure.places import PLACES, Place
-from lettertrail.erasure.scrub import Scope, Search, Table, clear, scrub, search_for, tables
+from lettertrail.erasure.places import IDENTIFIERS, PLACES, SENDER_ADDRESSES
+from lettertrail.erasure.rows import Findings, Scope, at, find_rows, reading
+from lettertrail.erasure.scrub import beside_parameters, clear, is_readable, scrub, to_clear
+from lettertrail.erasure.search import Search, search_for
 from lettertrail.erasure.tell import Others, tell
 from lettertrail.errors import ConfigurationError, ErasureIncomplete
 from lettertrail.warehouse.connect import Connection, connect
-from lettertrail.warehouse.session import translated_errors
+from lettertrail.warehouse.ledger import next_load_id
+from lettertrail.warehouse.session import Session, translated_errors
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +70,18 @@ class Erased:
 
 
 def plan_erasure(dsn: str, key: ErasureKey, reference: str, *, clock: Clock) -> Plan:
-    """What would be changed where. It is tried and rolled back, so the counts are those of the erasure itself.
+    """What would be changed where: the counts of the erasure itself, as long as nobody writes anything in between.
+
+    Nothing is changed and nobody has to wait: it reads one table after the other.
 
     Raises:
         ConfigurationError: nobody has that reference, or it is none.
     """
-    with translated_errors("the plan of an erasure"), connect(dsn, purpose="erasure plan") as connection:
-        connection.execute(LOCK)
+    with translated_errors("the plan of an erasure"), reading(dsn, purpose="erasure plan") as connection:
         person = person_of(connection, key, reference)
-        places = _erase_rows(connection, key, person, Scope(0, clock()))
-        connection.rollback()
+        search = search_for(key, person.emails, person.phones, person.names)
+        findings = find_rows(connection, search, clock=clock)
+        places = _count_rows(connection, key, person, search, findings)
     return Plan(
         key.digest("person", person.person_id),
         len(person.emails),
@@ -106,20 +116,24 @@ def erase_person(
     if "@" in case:
         raise ConfigurationError("param case: an e-mail address would stay in Airflow for ever; give a ticket's number")
     started = clock()
-    with translated_errors("an erasure"), connect(dsn, purpose="erasure") as connection:
+    with translated_errors("an erasure"), reading(dsn, purpose="erasure") as connection:
         person = person_of(connection, key, reference)
     answers = tell(others, key, person)
     waiting = sorted(where for where, counts in answers.items() if counts["retry_pending"])
     if waiting:
         raise ErasureIncomplete(f"no certain answer from {', '.join(waiting)}; nothing was erased here yet, run again")
+    search = search_for(key, person.emails, person.phones, person.names)
+    with translated_errors("an erasure"), reading(dsn, purpose="erasure search") as connection:
+        findings = find_rows(connection, search, clock=clock)
     with translated_errors("an erasure"), connect(dsn, purpose="erasure") as connection:
         connection.execute(LOCK)
-        scope = Scope(next_load(connection), started)
-        # What was loaded up to now is searched as a whole; what is committed later is looked at before the next build.
+        scope = Scope(next_load_id(Session(connection)), started, findings=findings)
+        # What is committed by now is either what the search saw or new to it, and then looked at here; what is
+        # committed later is looked at before the next build.
         connection.execute(
             "insert into ops.erasure_checks select load_id, %s from ops.loads on conflict do nothing", [started]
         )
-        places = _erase_rows(connection, key, person, scope)
+        places = _erase_rows(connection, key, person, search, scope)
         if not places and not person.emails:
             connection.rollback()
             return None
@@ -143,33 +157,77 @@ def person_of(connection: Connection, key: ErasureKey, reference: str) -> Person
     return person
 
 
-def _erase_rows(connection: Connection, key: ErasureKey, person: Person, scope: Scope) -> dict[str, int]:
-    search = search_for(key, person.emails, person.phones, person.names)
+def _erase_rows(
+    connection: Connection, key: ErasureKey, person: Person, search: Search, scope: Scope
+) -> dict[str, int]:
     places = erase_ledger(connection, search, scope)
-    places += erase_owned(connection, tables(connection), search, scope, owners(person, pseudonyms_of(key, person)))
+    held = owners(person, pseudonyms_of(key, person))
+    places += erase_owned(connection, key, tables(connection), search, scope, held=held)
     return {table: rows for table, rows in sorted(places.items()) if rows}
 
 
 def erase_owned(
-    connection: Connection, present: Sequence[Table], search: Search, scope: Scope, held: Mapping[str, object], /
+    connection: Connection,
+    key: ErasureKey,
+    present: Sequence[Table],
+    search: Search,
+    scope: Scope,
+    *,
+    held: Mapping[str, object],
 ) -> Counter[str]:
-    """Takes addresses, numbers and hashes out of tables, then what only a card leads to; gives table -> changes.
+    """Takes addresses, numbers and hashes out of tables, then what only a card leads to; gives table -> rows.
 
-    A row that loses both counts twice.
+    A row counts once, whatever of it changed.
     """
     places: Counter[str] = Counter()
+    by_name = {table.full_name: table for table in present}
+    reach = {
+        name: scope.reach(connection, by_name[name]) for name in (SENDER_ADDRESSES, IDENTIFIERS) if name in by_name
+    }
+    owned = {**held, "addresses": sender_addresses(connection, search, reach.get(SENDER_ADDRESSES, ()), held)}
+    numbers = numbers_in(connection, present, search, reach.get(IDENTIFIERS, ()))
+    places.update(renumber(connection, key, numbers, scope))
     for table in present:
         places[table.full_name] += scrub(connection, table, search, scope)
-    by_name = {table.full_name: table for table in present}
     everywhere = tables(connection)
     for place in PLACES:
         if place.table in by_name and is_readable(place, everywhere):
-            places[place.table] += clear(connection, by_name[place.table], place, held, scope)
+            places[place.table] += clear(connection, by_name[place.table], place, owned, scope)
     return places
 
 
+def _count_rows(
+    connection: Connection, key: ErasureKey, person: Person, search: Search, findings: Findings
+) -> dict[str, int]:
+    """The same without changing anything: rows that were found, and others that belong to the person."""
+    present = tables(connection)
+    by_name = {table.full_name: table for table in present}
+    found = {name: [at(findings.rows(table))] for name, table in by_name.items()}
+    held = owners(person, pseudonyms_of(key, person))
+    held["addresses"] = sender_addresses(connection, search, found.get(SENDER_ADDRESSES, ()), held)
+    held["numbers"] = numbers_in(connection, present, search, found.get(IDENTIFIERS, ()))
+    others: dict[str, list[sql.Composable]] = {}
+    tables_of = dict(by_name)
+    for table, _, condition in numbered(connection):
+        tables_of[table.full_name] = table
+        others.setdefault(table.full_name, []).append(condition)
+    for place in PLACES:
+        held_there = to_clear(connection, by_name[place.table], place) if place.table in by_name else None
+        if held_there is not None and is_readable(place, present):
+            others.setdefault(place.table, []).append(held_there)
+    places = Counter({name: len(seen.rows) for name, seen in findings.seen.items()})
+    for name, conditions in others.items():
+        table = tables_of[name]
+        statement = sql.SQL("select count(*) from {} as each where ({}) and not {}").format(
+            table.relation, sql.SQL(") or (").join(conditions), at(findings.rows(table))
+        )
+        row = connection.execute(statement, held).fetchone()
+        places[name] += row[0] if row else 0
+    return {table: rows for table, rows in sorted(places.items()) if rows}
+
+
 def owners(person: Person, pseudonyms: Sequence[str]) -> dict[str, object]:
-    """The parameters of `Place.owned`."""
+    """The parameters of `Place.owned` but for `addresses`."""
     return {
         **{f"{kind}s": list(ids) for kind, ids in person.cards.items()},
         "pseudonyms": list(pseudonyms),
@@ -178,9 +236,23 @@ def owners(person: Person, pseudonyms: Sequence[str]) -> dict[str, object]:
     }
 
 
-def is_readable(place: Place, present: Iterable[Table]) -> bool:
-    """Whether the warehouse has all tables that say whose the rows are; small sites lack some."""
-    return set(re.findall(r"raw_bitrix\.b_\w+", place.owned)) <= {table.full_name for table in present}
+def sender_addresses(
+    connection: Connection, search: Search, conditions: Sequence[sql.Composable], held: Mapping[str, object]
+) -> list[int]:
+    """The numbers under which the sender module has the person's addresses.
+
+    Args:
+        conditions: reach between them every row, named `each`, that may be one of them; none where there is no module.
+    """
+    found: set[int] = set()
+    for condition in conditions:
+        told = sql.SQL("{} and code ~* {}").format(condition, sql.Literal(search.pattern))
+        statement = sql.SQL(
+            "select id from raw_bitrix.b_sender_contact as each where code = any(%(pseudonyms)s) or ({})"
+        )
+        which = beside_parameters(told if search.strong else sql.SQL("false"), connection)
+        found.update(number for (number,) in connection.execute(statement.format(which), held))
+    return sorted(found)
 
 
 def pseudonyms_of(key: ErasureKey, person: Person) -> list[str]:
@@ -196,13 +268,6 @@ def end_memberships(connection: Connection, pseudonyms: Sequence[str], scope: Sc
         " where email = any(%(pseudonyms)s) and _deleted_at is null",
         {"at": scope.at, "load": scope.load_id, "pseudonyms": list(pseudonyms)},
     )
-
-
-def next_load(connection: Connection) -> int:
-    """The number under which the changed rows become a load."""
-    row = connection.execute("select nextval('ops.loads_load_id_seq')").fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def note_load(connection: Connection, scope: Scope, places: Mapping[str, int], *, run_id: str, ended: datetime) -> None:

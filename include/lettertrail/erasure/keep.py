@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from psycopg import sql
 
 from lettertrail.clock import Clock
-from lettertrail.erasure.erase import LOCK, end_memberships, erase_owned, next_load, note_load, owners
+from lettertrail.erasure.catalogue import Table, tables
+from lettertrail.erasure.erase import LOCK, end_memberships, erase_owned, note_load, owners
 from lettertrail.erasure.keys import ErasureKey, last_digits
-from lettertrail.erasure.ledger import erase_ledger, spelled_out
+from lettertrail.erasure.ledger import erase_ledger
 from lettertrail.erasure.person import CARDS, Person, is_there
-from lettertrail.erasure.scrub import Scope, Table, search_for, tables
+from lettertrail.erasure.rows import Scope, find_rows, reading
+from lettertrail.erasure.search import search_for
 from lettertrail.erasure.tell import Sender, suppress
+from lettertrail.erasure.unreadable import spelled_out
 from lettertrail.errors import ErasureIncomplete
 from lettertrail.esps.port import Record, normalise_email
 from lettertrail.warehouse.connect import Connection, connect
-from lettertrail.warehouse.session import translated_errors
+from lettertrail.warehouse.ledger import next_load_id
+from lettertrail.warehouse.session import Session, translated_errors
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +76,18 @@ def keep_erased(
         loads = tuple(sorted(load_id for load_id, _ in fresh))
         everything = tables(connection)
         present = [table for table in everything if table.full_name in {target for _, target in fresh}]
-        scope = Scope(next_load(connection), at, loads)
+        scope = Scope(next_load_id(Session(connection)), at, loads)
         back = _who_came_back(connection, key, present, scope)
         _suppress_again(connection, senders, back.emails)
         search = search_for(key, back.emails, back.phones, ())
-        places = erase_ledger(connection, search, scope)
         if _are_in_models(connection, back):
             # A load ended while the models were being built: the person may be anywhere by now.
-            present, scope = everything, Scope(scope.load_id, at)
+            with reading(dsn, purpose="erasure search") as other:
+                findings = find_rows(other, search, clock=clock)
+            present, scope = everything, Scope(scope.load_id, at, findings=findings)
+        places = erase_ledger(connection, search, scope)
         held = owners(back, _known_pseudonyms(connection))
-        places += erase_owned(connection, present, search, scope, held)
+        places += erase_owned(connection, key, present, search, scope, held=held)
         end_memberships(connection, [key.email(email) for email in back.emails], scope)
         connection.execute(
             "insert into ops.erasure_checks select unnest(%s::bigint[]), %s on conflict do nothing", [list(loads), at]

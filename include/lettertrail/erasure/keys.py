@@ -46,6 +46,10 @@ class ErasureKey:
         """What stands for a telephone number: 14 digits of a country that does not exist."""
         return f"{PHONE_PREFIX}{int(self.digest('phone', last_digits(number)), 16) % 10**11:011d}"
 
+    def number(self, number: int) -> int:
+        """What stands for a 64-bit number that is a plain hash of an address or a telephone number."""
+        return int.from_bytes(bytes.fromhex(self.digest("number", str(number))[:16]), signed=True)
+
     def reference(self, identifier: str) -> str:
         """`key:<32 hex digits>`: names somebody without a card in params, to nobody but who holds the key.
 

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 
-from lettertrail.audiences.state import restate
-from lettertrail.erasure.scrub import Scope, Search
+from psycopg import sql
+
+from lettertrail.audiences.state import forget_records
+from lettertrail.erasure.catalogue import Table, tables
+from lettertrail.erasure.rows import Scope, at, fresh, lock_rows, rows_of
+from lettertrail.erasure.scrub import scrub
+from lettertrail.erasure.search import Search
+from lettertrail.erasure.unreadable import UNREADABLE, unreadable
 from lettertrail.warehouse.connect import Connection
 
-_STEPS = (
-    # Nothing is acknowledged of somebody who is gone everywhere, and no plan may want to take them out again.
-    ("ops.acknowledged", "delete from ops.acknowledged where record_key ~* %(pattern)s"),
-    # Whoever has a link may choose for its address.
-    ("ops.links", "delete from ops.links where email ~* %(pattern)s"),
-    ("ops.failed_rows", "delete from ops.failed_rows where record::text ~* %(pattern)s"),
-    (
-        "ops.outbox",
-        "update ops.outbox set state = 'suppressed', reason = 'erased', settled_at = %(at)s, next_attempt_at = null"
-        " where state in ('queued', 'unknown') and recipient ~* %(pattern)s",
-    ),
-    (
-        "ops.outbox",
-        "update ops.outbox set recipient = null, sender = null, sender_name = null, reply_to = null, subject = null,"
-        " body = null, forgotten_at = %(at)s"
-        " where state <> 'sending' and forgotten_at is null and recipient ~* %(pattern)s",
-    ),
-)
+ACKNOWLEDGED = "ops.acknowledged"
+"""Nothing is acknowledged of somebody who is gone everywhere, and no plan may want to take them out again."""
+STATES = "ops.sync_states"
+DELIVERIES = "raw_inbox.deliveries"
+OUTBOX = "ops.outbox"
+_GONE = ("ops.links", "ops.failed_rows")
+"""Whoever has a link may choose for its address."""
+_FORGET_LETTERS = """
+update ops.outbox as each
+set
+    state = case when state in ('queued', 'unknown') then 'suppressed' else state end,
+    reason = case when state in ('queued', 'unknown') then 'erased' else reason end,
+    settled_at = case when state in ('queued', 'unknown') then %(at)s else settled_at end,
+    next_attempt_at = case when state in ('queued', 'unknown') then null else next_attempt_at end,
+    recipient = null, sender = null, sender_name = null, reply_to = null, subject = null, body = null,
+    forgotten_at = %(at)s
+where {condition}
+"""
 
 
 def erase_ledger(connection: Connection, search: Search, scope: Scope) -> Counter[str]:
@@ -35,48 +40,58 @@ def erase_ledger(connection: Connection, search: Search, scope: Scope) -> Counte
     places: Counter[str] = Counter()
     if not search.strong:
         return places
-    for table, statement in _STEPS:
-        places[table] += connection.execute(statement, {"pattern": search.pattern, "at": scope.at}).rowcount
-    if places["ops.acknowledged"]:
-        restate(connection)
-    places["ops.quarantine"] += _erase_unreadable(connection, search)
-    places["raw_inbox.deliveries"] += _erase_deliveries(connection, search, scope)
+    there = {table.full_name: table for table in tables(connection, ("ops", "raw_inbox"))}
+    # Forgetting writes to the states, and what this transaction wrote before is not counted again.
+    places[STATES] += scrub(connection, there[STATES], search, scope)
+    rows = rows_of(connection, there[ACKNOWLEDGED], search, scope)
+    places[ACKNOWLEDGED] += forget_records(connection, list(rows))
+    for name in _GONE:
+        found = at(list(rows_of(connection, there[name], search, scope)))
+        places[name] += connection.execute(
+            sql.SQL("delete from {} as each where {}").format(there[name].relation, found)
+        ).rowcount
+    places[OUTBOX] += _forget_letters(connection, there[OUTBOX], search, scope)
+    places[UNREADABLE] += _erase_unreadable(connection, there[UNREADABLE], search, scope)
+    places[DELIVERIES] += _erase_deliveries(connection, there[DELIVERIES], search, scope)
     return places
 
 
-def spelled_out(raw: Mapping[str, str]) -> str:
-    """The bytes of `ops.quarantine.raw`, which are kept as hex, as far as they are text."""
-    return " ".join(bytes.fromhex(value).decode("utf-8", "replace") for value in raw.values())
+def _forget_letters(connection: Connection, table: Table, search: Search, scope: Scope) -> int:
+    found = at(list(rows_of(connection, table, search, scope)))
+    condition = sql.SQL("{} and state <> 'sending' and forgotten_at is null and recipient ~* {}").format(
+        found, sql.Literal(search.pattern)
+    )
+    statement = sql.SQL(_FORGET_LETTERS).format(condition=sql.SQL(condition.as_string(connection).replace("%", "%%")))
+    return connection.execute(statement, {"at": scope.at}).rowcount
 
 
-def _erase_unreadable(connection: Connection, search: Search) -> int:
-    """What could not be read is kept as the hex of its bytes, in which no search for a text finds anything."""
-    rows = connection.execute("select quarantine_id, raw from ops.quarantine where raw is not null for update")
-    found = [number for number, raw in rows.fetchall() if re.search(search.pattern, spelled_out(raw), re.IGNORECASE)]
-    return connection.execute(
-        "update ops.quarantine set raw = null"
-        " where raw is not null and (quarantine_id = any(%s) or record::text ~* %s)",
-        [found, search.pattern],
-    ).rowcount
+def _erase_unreadable(connection: Connection, table: Table, search: Search, scope: Scope) -> int:
+    """What could not be read is dropped where the person stands in it or beside it."""
+    rows = rows_of(connection, table, search, scope)
+    for condition in scope.reach(connection, table):
+        rows |= lock_rows(connection, table, at(unreadable(connection, search, condition)))
+    statement = sql.SQL("update ops.quarantine as each set raw = null where raw is not null and {}")
+    return connection.execute(statement.format(at(list(rows)))).rowcount
 
 
-def _erase_deliveries(connection: Connection, search: Search, scope: Scope) -> int:
+def _erase_deliveries(connection: Connection, table: Table, search: Search, scope: Scope) -> int:
     """Bodies are bytes: what was understood is emptied, what was not is kept without the person.
 
     The hash of the content stays, so that the same delivery told again is still a repetition.
     """
-    rows = connection.execute(
-        "select delivery_id, body, outcome in ('applied', 'duplicate', 'superseded') from raw_inbox.deliveries"
-        " where (%(loads)s::bigint[] is null or load_id = any(%(loads)s))"
-        " and (encode(body, 'escape') || headers::text) ~* %(pattern)s for update",
-        {"loads": None if scope.loads is None else list(scope.loads), "pattern": search.pattern},
+    rows = rows_of(connection, table, search, scope)
+    told = connection.execute(
+        sql.SQL(
+            "select delivery_id, body, outcome in ('applied', 'duplicate', 'superseded')"
+            " from raw_inbox.deliveries as each where {}"
+        ).format(at(list(rows)))
     ).fetchall()
-    for delivery_id, body, is_understood in rows:
+    for delivery_id, body, is_understood in told:
         connection.execute(
             "update raw_inbox.deliveries set body = %s, headers = '{}' where delivery_id = %s",
             [b"" if is_understood else _without(bytes(body), search), delivery_id],
         )
-    return len(rows)
+    return fresh(rows)
 
 
 def _without(body: bytes, search: Search) -> bytes:

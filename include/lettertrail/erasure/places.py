@@ -14,6 +14,11 @@ SCHEMAS = ("raw_bitrix", "raw_esp", "raw_inbox", "ops", "staging", "intermediate
 """Searched as a whole; anything else in the database is not LetterTrail's."""
 PROOF = ("erasures", "erased_identifiers", "erasure_checks", "migrations")
 """Tables of `ops` that are left alone: they hold hashes and counts only."""
+SENDER_ADDRESSES = "raw_bitrix.b_sender_contact"
+"""Has the address of everybody who was ever written to; the recipients of a mailing only have its number."""
+IDENTIFIERS = "intermediate.int_identifiers"
+NUMBERS = ("identifier_number", "other_identifier_number", "person_number")
+"""Columns, in whatever table, with a hash of an address or number that is one of `IDENTIFIERS`."""
 
 # Bitrix's `OWNER_TYPE_ID` (bitrix.md 2.4): 1 is a lead, 2 a deal, 3 a contact.
 _CARDS = "(({0}type_id = 3 and {0}id = any(%(contacts)s)) or ({0}type_id = 1 and {0}id = any(%(leads)s)))"
@@ -24,7 +29,6 @@ _ORDERS = """(
     where entity_type_id = 3 and entity_id = any(%(contacts)s)
 )"""
 _BOUND = f"(select owner_id from raw_bitrix.b_crm_timeline_bind where {_CARDS.format('entity_')})"  # noqa: S608
-_ADDRESSES = "(select id from raw_bitrix.b_sender_contact where code = any(%(pseudonyms)s))"
 _DEALS = """(
     select id from raw_bitrix.b_crm_deal where contact_id = any(%(contacts)s) or lead_id = any(%(leads)s)
     union
@@ -37,8 +41,8 @@ class Place:
     """Rows of one table that belong to the person, and what in them goes.
 
     `owned` is a condition with the parameters `contacts`, `leads`, `users` (card numbers), `pseudonyms` (what stands
-    for the person's addresses and numbers), `full_names` and `people` (identifiers in the marts). Columns that a site
-    does not have are left out.
+    for the person's addresses and numbers), `addresses` (numbers of rows of `SENDER_ADDRESSES`), `full_names` and
+    `people` (identifiers in the marts). Columns that a site does not have are left out.
     """
 
     table: str
@@ -122,7 +126,7 @@ PLACES = (
     Place("raw_bitrix.b_sender_contact", "code = any(%(pseudonyms)s)", ("name", "ip")),
     Place(
         "raw_bitrix.b_sender_posting_recipient",
-        f"contact_id in {_ADDRESSES}",
+        "contact_id = any(%(addresses)s)",
         # Beside the name it holds the number of the card, by which deals are found; PHP writes lengths before texts.
         replaced={"fields": """regexp_replace(fields, '"NAME";s:[0-9]+:"[^"]*"', '"NAME";s:6:"erased"')"""},
     ),
