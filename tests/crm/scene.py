@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -120,6 +121,14 @@ class Crm(RunningService, PushLedger):
         } | facts
         marks = ", ".join(["%s"] * len(row))
         self.execute(f"insert into marts.mart_crm_follow_ups ({', '.join(row)}) values ({marks})", list(row.values()))
+
+    def erased(self, **cards: list[int]) -> None:
+        """The proof that whoever has these cards was erased."""
+        self.execute(
+            "insert into ops.erasures (run_id, person_hash, reference, cards, services, places, approved_by,"
+            " approved_at, started_at, finished_at) values ('run', 'h', 'T-1', %s, '{}', '{}', '7', %s, %s, %s)",
+            [json.dumps(cards), *[self.now] * 3],
+        )
 
     # the push
 

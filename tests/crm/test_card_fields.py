@@ -206,6 +206,23 @@ def _die(rest: BitrixRest, at: int, moment: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(rest.api, "post", counted)
 
 
+def test_the_card_of_somebody_erased_stays_as_it_is(crm: Crm) -> None:
+    """The read-back misses nothing there, and a lost ledger fills nothing in; a lead of that number is another's."""
+    crm.fill_contacts(3)
+    crm.push()
+    crm.show(LEADS, 2, consent_text="v2")
+    crm.erased(contact=[2])
+    crm.change_site("delete from b_uts_crm_contact where VALUE_ID = 2")
+    audit = crm.audit()
+    assert audit is not None
+    assert (audit.expected, audit.missing) == (2, 0)
+    crm.execute("truncate ops.acknowledged")
+    crm.later(hours=1)
+    crm.push()
+    assert set(crm.on_cards(CONTACTS)) == {1, 3}
+    assert crm.push(LEADS).applied == 1
+
+
 def test_a_refused_card_is_asked_again_after_a_week(crm: Crm) -> None:
     """A refusal is an answer, not a fault."""
     crm.fill_contacts(1)

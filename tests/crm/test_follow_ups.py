@@ -53,6 +53,16 @@ def test_there_is_never_a_second_one(crm: Crm) -> None:
     assert crm.todos() == []
 
 
+def test_nobody_is_to_ring_somebody_who_was_erased(crm: Crm) -> None:
+    """Their opens are still counted, under a pseudonym."""
+    crm.unanswered("p1", card_id=3)
+    crm.unanswered("p2", card_id=3, card_type="lead")
+    crm.erased(contact=[3])
+    crm.follow_up()
+    (noted,) = crm.query("select card_type from ops.follow_ups")
+    assert noted == {"card_type": "lead"}
+
+
 def test_another_letter_is_another_matter(crm: Crm) -> None:
     """Once per letter and person; a letter of an ESP has no page in Bitrix."""
     crm.unanswered("p1")

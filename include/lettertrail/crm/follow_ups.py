@@ -39,6 +39,15 @@ wanted as (
         'LT-' || left(encode(sha256(convert_to(follow_up.follow_up_id, 'UTF8')), 'hex'), 20) as follow_up_key,
         follow_up.*
     from marts.mart_crm_follow_ups as follow_up
+    where not exists (
+        select
+        from (
+            select 'contact' as card_type, ops.erased_cards('contact') as card_id
+            union all
+            select 'lead', ops.erased_cards('lead')
+        ) as erased
+        where (erased.card_type, erased.card_id) = (follow_up.card_type, follow_up.card_id)
+    )
 
 ),
 

@@ -2,7 +2,8 @@
 
 `ops.acknowledged.fields` has a fingerprint of every value that Bitrix confirmed on a card, `-` for an empty one. Where
 nothing is known of a field, it is planned only when it is to hold something: what a person filled in is not emptied.
-What is on the portal itself is not asked here: a write begins by looking.
+What is on the portal itself is not asked here: a write begins by looking. Cards of people who were erased are left as
+they are: what the marts say of a pseudonym must not come back onto a card that was emptied.
 
     add      the first values of a card
     update   values changed
@@ -28,6 +29,7 @@ select
     case when field.value = 'null' then '-' else md5(field.value::text) end as fingerprint
 from {relation} as card
 cross join lateral jsonb_each(jsonb_build_object({pairs})) as field
+where not exists (select from ops.erased_cards({entity}) as erased (card_id) where erased.card_id = card.{key})
 """
 PLAN_CARD_FIELDS = """
 insert into planned (record_key, action, reason, has_evidence, is_ours, is_new, attributes, fields, value)
@@ -120,5 +122,8 @@ def desired_fields(cards: CardFields) -> sql.Composed:
         )
     )
     return sql.SQL(DESIRED_FIELDS).format(
-        key=sql.Identifier(cards.key), pairs=pairs, relation=sql.Identifier(*cards.relation)
+        key=sql.Identifier(cards.key),
+        pairs=pairs,
+        relation=sql.Identifier(*cards.relation),
+        entity=sql.Literal(cards.entity),
     )

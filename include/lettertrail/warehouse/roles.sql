@@ -123,6 +123,7 @@ grant execute on function ops.acknowledged_hash to lettertrail_eraser;
 -- Whether there is anybody to be kept away; and what stands for the addresses of the erased, for the models.
 grant select (erasure_id) on ops.erasures to lettertrail_loader;
 revoke all on ops.erased_identifiers, ops.erasures, ops.erasure_checks from lettertrail_sync;
+grant execute on function ops.erased_cards to lettertrail_sync;
 grant select (erasure_id, kind, pseudonym, erased_at) on ops.erased_identifiers to lettertrail_dbt;
 
 -- lettertrail_reader: dashboards and analysts.
