@@ -85,8 +85,8 @@ class Scene:
         with psycopg.connect(self.dsn, row_factory=dict_row) as connection:
             return connection.execute(statement.encode(), values).fetchall()
 
-    def erase(self, others: Others | None = None, *, case: str = "T-1") -> Erased | None:
-        approval = Approval("7", AT)
+    def erase(self, others: Others | None = None, *, case: str = "T-1", approved_by: str = "7") -> Erased | None:
+        approval = Approval(approved_by, AT)
         return erase_person(
             self.eraser_dsn, KEY, f"contact:{CARD}", others or Others(), case=case, approval=approval, run_id="run",
             clock=lambda: self.now,

@@ -11,7 +11,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from psycopg import sql
@@ -53,8 +53,8 @@ class Plan:
 class Approval:
     """Who said yes, and when."""
 
-    by: str
-    """Airflow's number of the user, not the name."""
+    by: str = field(repr=False)
+    """Airflow's number of the user; with some of its auth managers the name, which the proof does not hold."""
     at: datetime
 
 
@@ -292,13 +292,18 @@ class _Proof:
     finished_at: datetime
 
 
+def _approver(key: ErasureKey, by: str) -> str:
+    """A number says nothing of a person; a name does, and is kept so that only who knows it can recognise it."""
+    return by if by.isdecimal() else key.reference(by)
+
+
 def _prove(connection: Connection, key: ErasureKey, person: Person, proof: _Proof) -> int:
     row = connection.execute(
         "insert into ops.erasures (run_id, person_hash, reference, cards, services, places, approved_by, approved_at,"
         " started_at, finished_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning erasure_id",
         [
             proof.run_id, key.digest("person", person.person_id), proof.case, json.dumps(dict(person.cards)),
-            json.dumps(proof.answers), json.dumps(proof.places), proof.approval.by, proof.approval.at,
+            json.dumps(proof.answers), json.dumps(proof.places), _approver(key, proof.approval.by), proof.approval.at,
             proof.started_at, proof.finished_at,
         ],
     ).fetchone()  # fmt: skip
