@@ -54,6 +54,7 @@ figures: ## Measure what pushes cost and withstand, what the inbox bears, how lo
 	@$(PY) -m bench.inbox
 	@$(PY) -m bench.relay
 	@$(PY) -m bench.preferences
+	@$(PY) -m bench.erasure
 
 env: ## Write .env for docker compose, with random secrets; pushes stay dry runs
 	@python3 scripts/make-env
