@@ -211,14 +211,18 @@ class Trail:
 
     def _find(self, person: str | None, signals: list[_Signal]) -> Found:
         newest_first = sorted(signals, key=lambda signal: signal.at, reverse=True)
+        there = {letter.name for letter in self.letters}
         for tier, ask in (
             ("recipient_id", self._by_recipient),
             ("letter_id_in_utm", self._by_letter_id),
             ("native_order", self._by_order),
         ):
             for signal in newest_first:
-                if letter := ask(signal):
+                if (letter := ask(signal)) in there:
                     return letter, tier
+        # who came by a letter that is no more came by no other one
+        if any(self._by_recipient(signal) for signal in signals):
+            return None, None
         for signal in newest_first:
             if letter := self._by_email(person, signal):
                 return letter, "utm_email_time"
@@ -232,7 +236,7 @@ class Trail:
         posting, sent_at = self._recipients.get(signal.recipient or 0, (None, None))
         if posting is None or (sent_at is not None and sent_at > signal.at):
             return None
-        return self._letter_of_posting.get(posting)
+        return self._letter_of_posting.get(posting, "of a run that is no more")
 
     def _by_letter_id(self, signal: _Signal) -> str | None:
         found = re.fullmatch(r"(?:(?:letter|sender_chain_item)[_-])?([0-9]+)", signal.tags.get("utm_content", ""))

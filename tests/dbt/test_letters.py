@@ -73,7 +73,9 @@ def truth(world: World) -> dict[Entity, str | None]:
 
 def linked(dsn: str) -> dict[Entity, Found]:
     """int_letter_link as it was built."""
-    rows = Built(dsn, {}).rows("select entity_type, entity_id, letter_id, tier from intermediate.int_letter_link")
+    rows = Built(dsn, {}).rows(
+        "select entity_type, entity_id, letter_id, tier from intermediate.int_letter_link where not is_gone"
+    )
     return {(row["entity_type"], row["entity_id"]): (row["letter_id"], row["tier"]) for row in rows}
 
 
@@ -116,16 +118,17 @@ def test_links_of_the_world_are_right(built: Built, world: World) -> None:
 
 
 def test_links_hold_when_ids_are_lost(harmed_dsn: str, world: World) -> None:
-    """Every tier finds something then; the certain ones are never wrong, the others right nine times in ten."""
+    """Lower tiers find something then; the certain ones are never wrong, the others right nine times in ten."""
     counts = precision(linked(harmed_dsn), truth(world))
+    # tags alone tell of so few that it may be none
+    assert [tier for tier, (found, _) in counts.items() if not found] in ([], ["utm_only"])
     for tier, (found, right) in counts.items():
-        assert found > 0, tier
         assert right >= (1 if tier in CERTAIN else 0.9) * found, tier
 
 
-def test_links_agree(built: Built, harmed_dsn: str) -> None:
+def test_links_agree(built: Built, harmed_dsn: str, changed_world: Built) -> None:
     """int_letter_link is what the raw tables say, row by row: letter and tier."""
-    for dsn in (built.dsn, harmed_dsn):
+    for dsn in (built.dsn, harmed_dsn, changed_world.dsn):
         expected, found = Trail(dsn).found, linked(dsn)
         assert found.keys() == expected.keys()
         assert {entity: found[entity] for entity in found if found[entity] != expected[entity]} == {}

@@ -222,6 +222,8 @@ recipient_signals as (
 
     select
         signals.signal_id,
+        signals.entity_type,
+        signals.entity_id,
         letters.letter_id,
         recipients.recipient_id,
         coalesce(recipients.sent_at <= signals.signal_at, true) as is_in_time
@@ -229,9 +231,9 @@ recipient_signals as (
     from signals
     inner join recipients
         on signals.recipient_id = recipients.recipient_id
-    inner join postings
+    left join postings
         on recipients.posting_id = postings.posting_id
-    inner join letters
+    left join letters
         on postings.letter_number = letters.letter_number
 
 ),
@@ -312,6 +314,7 @@ certain_candidates as (
         recipient_id
     from recipient_signals
     where is_in_time
+        and letter_id is not null
     union all
     select
         signal_id,
@@ -333,16 +336,33 @@ certain_candidates as (
 
 ),
 
+-- who came by a letter that is no more came by no other one, whatever letters have the same tags
+unknown_letter_entities as (
+
+    select distinct
+        entity_type,
+        entity_id
+
+    from recipient_signals
+    where is_in_time
+        and letter_id is null
+
+),
+
 -- nobody asks what tags may mean where the letter is certain; that keeps the joins with messages small
 certain_entities as (
 
-    select distinct
+    select
         signals.entity_type,
         signals.entity_id
 
     from certain_candidates
     inner join signals
         on certain_candidates.signal_id = signals.signal_id
+
+    union
+
+    select * from unknown_letter_entities
 
 ),
 
@@ -540,7 +560,7 @@ ranked_candidates as (
 -- what is said of a signal that led nowhere
 signals_late as (
 
-    select signal_id from recipient_signals where not is_in_time
+    select signal_id from recipient_signals where not is_in_time and letter_id is not null
     union
     select signal_id from letter_id_signals where not is_in_time
     union
@@ -617,6 +637,7 @@ links as (
         case
             when ranked_candidates.letter_id is not null then null
             when signal_facts.has_signal = 0 then 'no_visit_and_no_tags'
+            when unknown_letter_entities.entity_id is not null then 'letter_is_unknown'
             when signal_facts.is_shared = 1 then 'several_letters_share_the_tags'
             when signal_facts.is_late = 1 then 'letter_was_sent_later'
             when signal_facts.has_recipient_id = 1 then 'recipient_is_unknown'
@@ -633,6 +654,9 @@ links as (
         on signal_facts.entity_type = ranked_candidates.entity_type
             and signal_facts.entity_id = ranked_candidates.entity_id
             and ranked_candidates.candidate_rank = 1
+    left join unknown_letter_entities
+        on signal_facts.entity_type = unknown_letter_entities.entity_type
+            and signal_facts.entity_id = unknown_letter_entities.entity_id
 
 ),
 
