@@ -186,7 +186,7 @@ def open_outcomes(raw: Raw, find: Find) -> Iterator[tuple[str, Node | None, date
     changes = _grouped(raw.rows("raw_bitrix.b_sale_order_change"), "order_id")
     people = _OrderPeople(raw, find)
     for order in _orders(raw):
-        log = [row["date_create"] for row in changes[order["id"]] if row["type"] == "PAYMENT_PAID"]
+        log = _came_in(changes[order["id"]])
         since = utc(order["date_insert"])
         if _money(order, payments[order["id"]], log)[2] is None and order["canceled"] != "Y" and since:
             yield "order_paid", people.of(order), since
@@ -213,12 +213,22 @@ def _money(order: Row, payments: Sequence[Row], log: Sequence[datetime]) -> tupl
     told = order["sum_paid"] or (order["price"] if is_paid else zero)
     kept = min(told, sum((row["sum"] for row in paid), zero)) if paid or returned else told
     came = max(kept + back, order["price"]) if is_paid else kept + back
-    first = min(log, default=None)
+    last = max(log, default=None)
     if is_paid:
-        return came, kept, order["date_payed"] or first
+        return came, kept, order["date_payed"] or last
     if back > 0 and kept + back >= order["price"]:
-        return came, kept, first or min(row["date_paid"] for row in returned if row["date_paid"])
+        return came, kept, last or min(row["date_paid"] for row in returned if row["date_paid"])
     return came, kept, None
+
+
+def _came_in(changes: Iterable[Row]) -> list[datetime]:
+    """When each payment was first marked as paid; the log says the same of one that is taken back."""
+    paid = [row for row in changes if row["type"] == "PAYMENT_PAID"]
+    payments = {row["entity_id"] if row["entity"] == "PAYMENT" else None for row in paid}
+    return [
+        min(row["date_create"] for row in paid if (row["entity_id"] if row["entity"] == "PAYMENT" else None) == payment)
+        for payment in payments
+    ]
 
 
 def _of_orders(raw: Raw, find: Find, rates: Rates) -> Iterator[Conversion]:
@@ -226,7 +236,7 @@ def _of_orders(raw: Raw, find: Find, rates: Rates) -> Iterator[Conversion]:
     changes = _grouped(raw.rows("raw_bitrix.b_sale_order_change"), "order_id")
     people = _OrderPeople(raw, find)
     for order in _orders(raw):
-        log = [row["date_create"] for row in changes[order["id"]] if row["type"] == "PAYMENT_PAID"]
+        log = _came_in(changes[order["id"]])
         came, kept, paid_at = _money(order, payments[order["id"]], log)
         back = came - kept if paid_at else Decimal(0)
         back_of_placed = order["price"] if order["canceled"] == "Y" else min(back, order["price"])

@@ -34,7 +34,7 @@ from lettertrail.warehouse.embedded import EmbeddedPostgres
 END = datetime.fromisoformat(RUN_AT)
 ANN, BEA = 9_000_001, 9_000_002
 """Ids of theirs in every table; the first deal, order and payment are Ann's, the lead is Bea's."""
-EUROS, RATE, SECOND_PAYMENT = 9_000_002, 9_000_001, 9_000_002
+EUROS, RATE, SECOND_PAYMENT, REFUND = 9_000_002, 9_000_001, 9_000_002, 9_000_003
 FIRST_LETTER = 9_000_001
 """Those of A, B and C follow each other."""
 LATE_CLICK = 9_000_004
@@ -216,12 +216,15 @@ def begin(site: Site, postings: list[int]) -> None:
         "b_sale_order", id=ANN, user_id=ANN, price=900, sum_paid=900, payed="Y", canceled="N", currency="RUB",
         date_insert=site_time(-61), date_payed=site_time(-60),
     )  # fmt: skip
-    for number, part in ((ANN, 600), (SECOND_PAYMENT, 300)):
+    for number, part, day in ((ANN, 600, -61), (SECOND_PAYMENT, 300, -60)):
         site.put(
             "b_sale_order_payment", id=number, order_id=ANN, sum=part, currency="RUB", paid="Y", is_return="N",
-            date_paid=site_time(-60), pay_return_date=None,
+            date_paid=site_time(day), pay_return_date=None,
         )  # fmt: skip
-    site.put("b_sale_order_change", id=ANN, order_id=ANN, type="PAYMENT_PAID", date_create=site_time(-60))
+        site.put(
+            "b_sale_order_change", id=number, order_id=ANN, type="PAYMENT_PAID", entity="PAYMENT", entity_id=number,
+            date_create=site_time(day),
+        )  # fmt: skip
 
 
 def amount(site: Site) -> None:
@@ -247,7 +250,14 @@ def won_again(site: Site) -> None:
 
 def refunded(site: Site) -> None:
     """A third of the order is given back."""
-    site.change("b_sale_order_payment", SECOND_PAYMENT, paid="N", is_return="P", pay_return_date=site_time(-5))
+    site.change(
+        "b_sale_order_payment", SECOND_PAYMENT, paid="N", is_return="P", date_paid=site_time(-5),
+        pay_return_date=site_time(-5),
+    )  # fmt: skip
+    site.put(
+        "b_sale_order_change", id=REFUND, order_id=ANN, type="PAYMENT_PAID", entity="PAYMENT", entity_id=SECOND_PAYMENT,
+        date_create=site_time(-5),
+    )  # fmt: skip
     site.change("b_sale_order", ANN, payed="N", sum_paid=600)
 
 
@@ -484,20 +494,20 @@ def test_periods_follow_one_another(history: History) -> None:
 
 
 def test_values_and_refunds(history: History) -> None:
-    """What the conversions are worth in the end, and what was given back."""
+    """What the conversions are worth in the end, and what was given back; an order stays paid when all of it was."""
     rows = history.rows(
-        "select conversion_id, amount, refunded_amount, original_amount, original_currency, is_revenue"
+        "select conversion_id, converted_at, amount, refunded_amount, original_amount, original_currency, is_revenue"
         " from marts.fct_conversions where conversion_id = any(%s)",
         list(ALL),
     )
     assert {tuple(row.values()) for row in rows} == {
-        (DEAL, 2000, 0, 2000, "RUB", True),
-        (MADE, 2000, 0, 2000, "RUB", False),
-        (EURO_DEAL, 905, 0, 10, "EUR", True),
-        (EURO_MADE, 905, 0, 10, "EUR", False),
-        (PAID, 600, 300, 900, "RUB", True),
-        (PLACED, 600, 300, 900, "RUB", False),
-        (LEAD, 100, 0, 100, "RUB", False),
+        (DEAL, END - timedelta(days=8), 2000, 0, 2000, "RUB", True),
+        (MADE, END - timedelta(days=80), 2000, 0, 2000, "RUB", False),
+        (EURO_DEAL, END - timedelta(days=20), 905, 0, 10, "EUR", True),
+        (EURO_MADE, END - timedelta(days=25), 905, 0, 10, "EUR", False),
+        (PAID, END - timedelta(days=60), 600, 300, 900, "RUB", True),
+        (PLACED, END - timedelta(days=61), 600, 300, 900, "RUB", False),
+        (LEAD, END - timedelta(days=92), 100, 0, 100, "RUB", False),
     }
 
 

@@ -62,14 +62,29 @@ payment_sums as (
 
 ),
 
+-- a payment that is taken back is logged in the same words as one that is made, so only the first time of each tells when it came in
 first_payments as (
 
     select
         order_id,
+        payment_id,
         min(changed_at) as paid_at
 
     from order_changes
     where change_type = 'PAYMENT_PAID'
+    group by
+        order_id,
+        payment_id
+
+),
+
+last_payments as (
+
+    select
+        order_id,
+        max(paid_at) as paid_at
+
+    from first_payments
     group by order_id
 
 ),
@@ -155,16 +170,16 @@ payments_placed as (
         end as received_amount,
         case
             when orders.is_paid
-                then coalesce(orders.paid_at, first_payments.paid_at)
+                then coalesce(orders.paid_at, last_payments.paid_at)
             when kept.returned_amount > 0 and kept.kept_amount + kept.returned_amount >= orders.amount
-                then coalesce(first_payments.paid_at, kept.returned_paid_at)
+                then coalesce(last_payments.paid_at, kept.returned_paid_at)
         end as paid_at
 
     from orders
     inner join kept
         on orders.order_id = kept.order_id
-    left join first_payments
-        on orders.order_id = first_payments.order_id
+    left join last_payments
+        on orders.order_id = last_payments.order_id
 
 ),
 

@@ -10,6 +10,7 @@ renamed as (
         -- ids
         id as order_change_id,
         order_id,
+        case when entity = 'PAYMENT' then entity_id end as payment_id,
 
         -- text
         type as change_type,
