@@ -32,6 +32,8 @@ class Path:
     conversion_type: str
     units: tuple[str, ...]
     outcome: Outcome
+    began: datetime | None
+    """When the first unit was met; None without touches."""
 
     @property
     def converted(self) -> bool | None:
@@ -101,7 +103,8 @@ def paths_of(inputs: Inputs, *, lookback: Mapping[str, timedelta], run_at: datet
         theirs = touches_of.get(conversion["person_id"], [])
         own = [touch for touch in theirs if at - lookback[kind] <= touch["touched_at"] <= at]
         used[kind] |= {touch["touch_event_id"] for touch in own}
-        paths[conversion["conversion_id"]] = Path(kind, tuple(touch["unit"] for touch in own), "converted")
+        began = own[0]["touched_at"] if own else None
+        paths[conversion["conversion_id"]] = Path(kind, tuple(touch["unit"] for touch in own), "converted", began)
     for kind in {conversion["conversion_type"] for conversion in inputs.conversions}:
         for person, theirs in touches_of.items():
             rest = [touch for touch in theirs if touch["touch_event_id"] not in used[kind]]
@@ -112,7 +115,8 @@ def paths_of(inputs: Inputs, *, lookback: Mapping[str, timedelta], run_at: datet
                 until = window[-1]["touched_at"] + lookback[kind]
                 outcome = _outcome(until, inputs.opened.get((kind, person)), run_at)
                 units = tuple(touch["unit"] for touch in window)
-                paths[f"{kind}:from:{window[0]['touch_event_id']}"] = Path(kind, units, outcome)
+                began = window[0]["touched_at"]
+                paths[f"{kind}:from:{window[0]['touch_event_id']}"] = Path(kind, units, outcome, began)
     return paths
 
 

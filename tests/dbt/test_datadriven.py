@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path as File
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -88,7 +89,23 @@ def drawn(seed: int) -> Journeys:
     return journeys
 
 
-EXAMPLES: dict[str, Journeys] = PUBLISHED | {f"drawn_{seed}": drawn(seed) for seed in range(20)}
+EDGES: dict[str, Journeys] = {
+    "one_channel": {("A",): (3, 2)},
+    "one_channel_over_and_over": {("A",) * 6: (3, 2), ("A",): (1, 0)},
+    "nothing_converts": {("A", "B"): (0, 5), ("B",): (0, 1)},
+    "everything_converts": {("A", "B"): (4, 0), ("C",): (2, 0), ("B", "A", "C"): (1, 0)},
+    "in_every_path": {("A", "B"): (2, 3), ("C", "A"): (1, 1), ("A",): (0, 2)},
+    "there_and_back": {("A", "B", "A", "B", "A"): (1, 1), ("B", "A", "B"): (0, 3)},
+}
+MANY = 150
+WIDE: Journeys = {
+    **{("hub", f"u{number:03d}"): (1 + number % 3, number % 5) for number in range(MANY)},
+    **{(f"u{number:03d}", f"u{(number + 1) % MANY:03d}", "hub"): (number % 2, 1) for number in range(0, MANY, 7)},
+}
+"""More units than are taken out side by side; no path has more than three, so that Shapley values are exact."""
+LONG: Journeys = {tuple(f"v{number:02d}" for number in range(12)): (3, 1), ("v00", "v01"): (1, 1), ("v02",): (1, 4)}
+"""A path of more units than `shapley_exact_units`."""
+EXAMPLES: dict[str, Journeys] = PUBLISHED | EDGES | {f"drawn_{seed}": drawn(seed) for seed in range(20)}
 
 
 def number_of(text: str) -> int:
@@ -100,7 +117,7 @@ def put_in(dsn: str) -> None:
     """The examples instead of the world's paths, each path as often as it was taken."""
     paths: list[tuple[object, ...]] = []
     steps: list[tuple[object, ...]] = []
-    for kind, journeys in EXAMPLES.items():
+    for kind, journeys in {**EXAMPLES, "wide": WIDE, "long": LONG}.items():
         for units, (conversions, others) in journeys.items():
             for number in range(conversions + others):
                 path_id = f"{kind}:{'>'.join(units)}:{number}"
@@ -196,10 +213,14 @@ def inputs_as_built(built: Built) -> Inputs:
 def found_paths(built: Built) -> dict[str, Path]:
     """The paths that the models made."""
     steps: dict[str, list[str]] = defaultdict(list)
-    for row in built.rows("select path_id, unit from intermediate.int_path_steps order by path_id, step"):
+    began: dict[str, datetime] = {}
+    for row in built.rows("select path_id, unit, touched_at from intermediate.int_path_steps order by path_id, step"):
         steps[row["path_id"]].append(row["unit"])
+        began.setdefault(row["path_id"], row["touched_at"])
     found = {
-        row["path_id"]: Path(row["conversion_type"], tuple(steps.pop(row["path_id"], ())), row["outcome"])
+        row["path_id"]: Path(
+            row["conversion_type"], tuple(steps.pop(row["path_id"], ())), row["outcome"], began.get(row["path_id"])
+        )
         for row in built.rows("select path_id, conversion_type, outcome from intermediate.int_paths")
     }
     assert not steps, "steps of no path"
@@ -340,13 +361,23 @@ def test_the_worlds_shapley_values_agree(path_world: PathWorld) -> None:
 
 
 def test_the_worlds_paths_are_summed_up(path_world: PathWorld) -> None:
-    """mart_paths, repeats told once: how many went which way, and how it ended."""
+    """mart_paths, repeats told once: how many went which way, how it ended, what it was worth and how long it took."""
     expected: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for path in path_world.paths.values():
+    lengths: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+    values: dict[tuple[str, str | None], Decimal] = defaultdict(Decimal)
+    days: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+    conversions = {each.conversion: each for each in path_world.figures.conversions}
+    for path_id, path in path_world.paths.items():
         told = [unit for place, unit in enumerate(path.units) if place == 0 or unit != path.units[place - 1]]
-        counts = expected[path.conversion_type, " > ".join(told) or None]
-        counts[{True: 0, False: 1, None: 2}[path.converted]] += 1
-        counts[3] += len(path.units)
+        key = path.conversion_type, " > ".join(told) or None
+        expected[key][{True: 0, False: 1, None: 2}[path.converted]] += 1
+        expected[key][3] += len(path.units)
+        lengths[key].append(len(path.units))
+        if path.converted:
+            values[key] += conversions[path_id].amount
+            if path.began:
+                days[key].append((conversions[path_id].at - path.began) / timedelta(days=1))
+    rows = path_world.built.rows("select * from marts.mart_paths")
     found = {
         (row["conversion_type"], row["path"]): [
             row["conversion_count"],
@@ -354,9 +385,19 @@ def test_the_worlds_paths_are_summed_up(path_world: PathWorld) -> None:
             row["unknown_count"],
             row["touch_count"],
         ]
-        for row in path_world.built.rows("select * from marts.mart_paths")
+        for row in rows
     }
     assert found == expected
+    for row in rows:
+        key = row["conversion_type"], row["path"]
+        assert (row["least_touches"], row["most_touches"]) == (min(lengths[key]), max(lengths[key])), key
+        assert row["value"] == values[key], key
+        if days[key]:
+            took = float(row["median_days_to_conversion"]), float(row["most_days_to_conversion"])
+            assert took == pytest.approx((median(days[key]), max(days[key])), abs=1e-4), key
+        else:
+            assert row["median_days_to_conversion"] is row["most_days_to_conversion"] is None, key
+    assert max(len(times) for times in days.values()) > 2
 
 
 @pytest.fixture
@@ -374,6 +415,7 @@ def test_published_and_drawn_examples(examples_dsn: str, tmp_path: File, capsys:
     for kind, values in SHAPLEY_OF_RATES.items():
         assert of_units(found, kind, "shapley", "shapley_value") == pytest.approx(values, abs=CLOSE)
     check_examples(found)
+    check_many_units(found)
     harming = [unit for kind in EXAMPLES for unit in found[kind, "shapley"].values() if unit["shapley_value"] < 0]
     assert len(harming) > 10
     assert {unit["credit"] for unit in harming} == {0}
@@ -415,6 +457,22 @@ def check_examples(found: Answers) -> None:
         # the calculation that the world is held against says the same as the definition
         put_together = {unit: float(value) for unit, value in shapley_by_dividends(journeys).items()}
         assert put_together == pytest.approx(averaged, abs=CLOSE), kind
+
+
+def check_many_units(found: Answers) -> None:
+    """Of more than a hundred units, exactly; of a path with more of them than the limit, within the error told."""
+    for model, order in (("markov_1", 1), ("markov_2", 2)):
+        for kind, journeys in (("wide", WIDE), ("long", LONG)):
+            wanted = {unit: float(effect) for unit, effect in removal_effects(journeys, order=order).items()}
+            assert of_units(found, kind, model, "removal_effect") == pytest.approx(wanted, abs=CLOSE), (kind, order)
+    for kind, journeys in (("wide", WIDE), ("long", LONG)):
+        values = {unit: float(value) for unit, value in shapley_by_dividends(journeys).items()}
+        errors = of_units(found, kind, "shapley", "sampling_error")
+        assert set(errors.values()) == {0} if kind == "wide" else all(errors.values())
+        for unit, value in of_units(found, kind, "shapley", "shapley_value").items():
+            assert abs(value - values[unit]) <= errors[unit] + CLOSE, (kind, unit)
+        told = sum(of_units(found, kind, "shapley", "credit").values())
+        assert told == pytest.approx(sum(ends[0] for ends in journeys.values()), abs=CLOSE)
 
 
 def check_sampled(found: Answers) -> str:

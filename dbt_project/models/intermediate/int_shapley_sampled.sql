@@ -122,6 +122,7 @@ gains as (
         set_id,
         conversion_type,
         unit,
+        path_count,
         draw,
         worth - coalesce(
             lag(worth) over (
@@ -142,6 +143,7 @@ pairs as (
         set_id,
         conversion_type,
         unit,
+        path_count,
         draw,
         avg(gain) as gain
 
@@ -150,10 +152,13 @@ pairs as (
         set_id,
         conversion_type,
         unit,
+        path_count,
         draw
 
 ),
 
+-- where a gain is rare, few draws or none meet it and they differ little; so a draw is reckoned with in which the unit gains all that
+-- these paths can be worth
 set_values as (
 
     select
@@ -161,13 +166,14 @@ set_values as (
         conversion_type,
         unit,
         avg(gain) as shapley_value,
-        var_samp(gain) / count(*) as variance
+        var_samp(gain) / count(*) + power(cast(path_count as numeric) / count(*), 2) as variance
 
     from pairs
     group by
         set_id,
         conversion_type,
-        unit
+        unit,
+        path_count
 
 ),
 
