@@ -43,7 +43,11 @@ BOUNCE_SOFTLY = """
             dense_rank() over (order by email) as person
         from raw_esp.events
         where event_type = 'sent'
-            and email not in (select email from raw_esp.events where event_type = 'bounced')
+            and email in (
+                select email from raw_esp.events group by email
+                having count(*) filter (where event_type = 'sent') >= 4
+                    and count(*) filter (where event_type = 'bounced') = 0
+            )
     ) as sends
     where person <= 10 and place <= case when person <= 5 then 4 else 2 end
 """
