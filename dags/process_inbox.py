@@ -7,8 +7,8 @@ into `raw_esp.events`. A webhook only makes things fast: what the next poll brin
 **When.** Some seconds after a webhook came: the triggerer listens to the warehouse, and looks by itself four times a
 minute. Every quarter of an hour in any case.
 
-**Who cares.** Who has just unsubscribed: `build_marts` starts from the asset `inbox_applied`, and `sync_suppressions`
-tells all the others. Where nothing new was learned the run ends here (skipped).
+**Who cares.** Who has just unsubscribed: `forward_opt_outs` starts from the asset `inbox_applied` and tells all the
+others, `build_marts` starts from it too. Where nothing new was learned the run ends here (skipped).
 
 **If it fails.** Nothing is lost: what was not worked in waits for the next run. What cannot be read is parked with its
 reason in `raw_inbox.deliveries` and in the task's log.

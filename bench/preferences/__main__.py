@@ -1,9 +1,9 @@
 """`python -m bench.preferences`: how long from an unsubscribe on the page until every service refuses that person.
 
-The real legs, one after the other, as Airflow runs them: the receiver under uvicorn, the notification, the ledger, both
-doors, dbt layer by layer with all its tests, the push to four sandbox services through the real adapters. Only the
-scheduler is left out; what it adds is assumed and told apart. Takes a quarter of an hour and wants the machine quiet;
-`--rounds 1 --scale 0.05` gives a taste.
+The real legs, one after the other, as Airflow runs them: the receiver under uvicorn, the notification, the ledger, the
+push to four sandbox services through the real adapters; and whether the models come to the same when they are built
+afterwards, with all their tests. Only the scheduler is left out; what it adds is assumed and told apart. Takes some
+minutes and wants the machine quiet.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from statistics import median, quantiles
 from urllib.request import Request, urlopen
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -60,9 +61,10 @@ LINKS = Links((uuid.uuid4().hex.encode(),), "https://hooks.example.com")
 PASSWORD = "bench"
 TASK_SECONDS = 4.0
 """Assumed: what Airflow adds to a task on 2 cores, where its process has to start."""
-TASKS_IN_A_ROW = 10
-"""From `process_inbox` to the last push: work in, check, door, four layers, door, push, and one for making the runs."""
-LIMIT = timedelta(minutes=15)
+TASKS_IN_A_ROW = 4
+"""From `process_inbox` to the last push: work in, check, push, and one for making the runs."""
+LIMIT = timedelta(minutes=1)
+"""\"Seconds\", as the receiver promises; whoever leaves where nobody is told at once waits for the hourly copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class House:
         self._check("segments")
 
     def push(self) -> None:
-        """What `sync_suppressions` does, one account after the other."""
+        """What `forward_opt_outs` does, one account after the other."""
         for each in self.accounts:
             sync_suppressions(each.hurried(), self.dsn, run_id="bench", clock=system_clock, dry_run=False)
 
@@ -104,6 +106,17 @@ class House:
         url = f"http://127.0.0.1:{self.port}/unsubscribe/{LINKS.token('unsubscribe', UUID(str(found[0])))}"
         with urlopen(Request(url, data=b"List-Unsubscribe=One-Click"), timeout=10) as answer:
             assert answer.status == 200
+
+    def suppressed(self, people: list[str]) -> int:
+        """How many of them the marts say must not be written to."""
+        with psycopg.connect(self.dsn) as connection:
+            row = connection.execute(
+                "select count(distinct email) from marts.dim_suppression"
+                " where scope = 'everything' and state = 'unsubscribed' and email = any(%s)",
+                [people],
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def still_mailable(self, email: str) -> list[str]:
         """The services that would write to an address."""
@@ -165,19 +178,13 @@ class Round:
     page: float
     told: float
     noted: float
-    built: float
     pushed: float
     is_refused: bool
 
     @property
     def total(self) -> float:
         """The legs, and the pause in which webhooks gather."""
-        return self.page + self.told + SETTLE_SECONDS + self.noted + self.built + self.pushed
-
-    @property
-    def worst(self) -> float:
-        """For who comes when a build has just begun: it has to end first."""
-        return self.total + self.built
+        return self.page + self.told + SETTLE_SECONDS + self.noted + self.pushed
 
 
 def follow(at: House, email: str) -> Round:
@@ -193,8 +200,6 @@ def follow(at: House, email: str) -> Round:
         moments.append(time.monotonic())
     assert note_choices(at.dsn, run_id="bench", clock=system_clock) == 1
     moments.append(time.monotonic())
-    at.build()
-    moments.append(time.monotonic())
     at.push()
     moments.append(time.monotonic())
     legs = [after - earlier for earlier, after in pairwise(moments)]
@@ -205,7 +210,7 @@ def main() -> int:
     """The exit status is 1 when the figure is missed."""
     parser = argument_parser(__file__, __doc__)
     parser.add_argument("--scale", type=float, default=0.2, help="of the sample world; 1 has half a million letters")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=100, help="people who leave")
     options = parser.parse_args()
     log_to_stderr()
     people = [f"leaver{number}@example.com" for number in range(options.rounds)]
@@ -214,38 +219,39 @@ def main() -> int:
         for email in people:
             rounds.append(follow(at, email))
             log.info("%s", rounds[-1])
-    page, is_met = _page(rounds, options.scale)
+        at.build()
+        agreeing = at.suppressed(people)
+    page, is_met = _page(rounds, options.scale, agreeing)
     options.out.write_text(page, encoding="utf-8")
     sys.stdout.write(page)
     return int(not is_met)
 
 
-def _page(rounds: list[Round], scale: float) -> tuple[str, bool]:
+def _page(rounds: list[Round], scale: float, agreeing: int) -> tuple[str, bool]:
     overhead = TASKS_IN_A_ROW * TASK_SECONDS
-    slowest = max(each.worst for each in rounds) + overhead
-    is_met = all(each.is_refused for each in rounds) and slowest <= LIMIT.total_seconds()
+    late = quantiles([each.total for each in rounds], n=100)[98] + overhead
+    refused = sum(each.is_refused for each in rounds)
+    is_met = refused == agreeing == len(rounds) and late <= LIMIT.total_seconds()
     legs = {
         "the page answers: it is on disk": [each.page for each in rounds],
         "the listener is told": [each.told for each in rounds],
         "the ledger notes it": [each.noted for each in rounds],
-        "doors, dbt with all tests": [each.built for each in rounds],
-        "pushed to four services": [each.pushed for each in rounds],
+        "planned for and pushed to four services": [each.pushed for each in rounds],
+        f"all, with the {SETTLE_SECONDS:g} s in which webhooks gather": [each.total for each in rounds],
     }
     lines = [
         "# From an unsubscribe on the page to every service's refusal",
         "",
         f"{machine()}; sample world at scale {scale:g}, {len(rounds)} people one after the other",
         "",
-        "| Leg | Fastest, s | Slowest, s |",
+        "| Leg | Median, s | Slowest, s |",
         "|---|---:|---:|",
-        *(f"| {name} | {min(seconds):.2f} | {max(seconds):.2f} |" for name, seconds in legs.items()),
-        f"| all, with the {SETTLE_SECONDS:g} s in which webhooks gather | {min(each.total for each in rounds):.1f} "
-        f"| {max(each.total for each in rounds):.1f} |",
+        *(f"| {name} | {median(seconds):.2f} | {max(seconds):.2f} |" for name, seconds in legs.items()),
         "",
-        f"Refused by all four services: {sum(each.is_refused for each in rounds)} of {len(rounds)}.",
-        f"Slowest of all, behind a build that has just begun and with {overhead:.0f} s for Airflow's scheduler "
-        f"({TASKS_IN_A_ROW} tasks in a row at {TASK_SECONDS:g} s): {slowest:.0f} s, "
-        f"{'met' if is_met else 'MISSED'} (at most {LIMIT.total_seconds():.0f} s).",
+        f"Refused by all four services before anything was built: {refused} of {len(rounds)}. "
+        f"Suppressed by the models that were built afterwards: {agreeing}.",
+        f"p99 with {overhead:.0f} s for Airflow's scheduler ({TASKS_IN_A_ROW} tasks in a row at {TASK_SECONDS:g} s): "
+        f"{late:.0f} s, {'met' if is_met else 'MISSED'} (at most {LIMIT.total_seconds():.0f} s).",
         "",
     ]
     return "\n".join(lines), is_met

@@ -18,6 +18,7 @@ DAG_IDS = {
     "reload_bitrix",
     "build_marts",
     "sync_suppressions",
+    "forward_opt_outs",
     "sync_segments",
     "sync_preferences",
     "approve_held",
@@ -79,6 +80,8 @@ def test_the_legs_are_linked_by_assets(dag_bag) -> None:
         assert announced_by(dags[f"ingest_{account}"]) == {f"raw_esp__{account}"}
     assert scheduled_on(dags["process_inbox"]) == {"inbox"}
     assert announced_by(dags["process_inbox"]) == {"inbox_applied"}
+    assert scheduled_on(dags["forward_opt_outs"]) == {"inbox_applied"}
+    assert announced_by(dags["forward_opt_outs"]) == set()
     for earlier, later in [
         ("build_marts", "sync_suppressions"),
         ("sync_suppressions", "sync_segments"),

@@ -257,6 +257,18 @@ def sync_suppressions(conn_id: str, *, dry_run: bool, release_brake: bool) -> di
     return _pushed(lambda: sync(where, dry_run=dry_run, release_brake=release_brake, **common))
 
 
+def forward_opt_outs(conn_id: str, *, dry_run: bool) -> dict[str, Any]:
+    """The same before the next build; skipped where none was yet: the first one tells everybody."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from lettertrail.airflow.connections import warehouse_dsn
+    from lettertrail.audiences.segments import read_published
+
+    if not read_published(warehouse_dsn(WAREHOUSE_SYNC)):
+        raise AirflowSkipException("nothing was built yet")
+    return sync_suppressions(conn_id, dry_run=dry_run, release_brake=False)
+
+
 def sync_lead_suppressions(*, dry_run: bool, release_brake: bool) -> dict[str, Any]:
     """Tells Bitrix which leads must not be written to."""
     from lettertrail.airflow.connections import bitrix_rest

@@ -4,8 +4,8 @@ The difference is worked out in SQL (`statements.py`) into a temporary table `pl
 seconds; what comes back is a `Plan`: counts, reasons and a sample without addresses, which is all the brake needs.
 
 Only the difference is planned. What a destination once confirmed stays in `ops.acknowledged`, so with nothing changed
-the plan is empty and nothing is called. Suppression is not the segment author's duty: `marts.dim_suppression` is
-subtracted from every segment here, always.
+the plan is empty and nothing is called. Suppression is not the segment author's duty: `marts.dim_suppression`, and who
+has left since it was built, is subtracted from every segment here, always.
 """
 
 from __future__ import annotations

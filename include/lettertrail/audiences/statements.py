@@ -69,12 +69,73 @@ select record_key, value, fields, confirmed_at
 from ops.acknowledged
 where destination = %(destination)s and account = %(account)s and audience = %(audience)s
 """
-# What stands for an erased address (docs/erasure.md) is known to no destination: told one, it would make it a contact.
+# Who must not be mailed: what the marts say, and who has left since they were built, as int_suppression_evidence will
+# have it. Only fresh departures, and not of those who came back on their page: what a load brings up from long ago may
+# have been followed by a consent, which is the models' to weigh. What stands for an erased address (docs/erasure.md) is
+# known to no destination: told one, it would make it a contact.
 READ_SUPPRESSED = """
 insert into suppressed (record_key, state)
+with
+
+built as (
+
+    select max(published_at) as built_at from ops.segments
+
+),
+
+departures as (
+
+    select
+        email,
+        case event_type
+            when 'complained' then 'complaint' when 'bounced' then 'hard_bounce' else 'unsubscribed'
+        end as state,
+        coalesce(occurred_at, _loaded_at) as left_at
+    from raw_esp.events
+    -- loads are few, and their rows are found by an index
+    where _load_id = any(array(select load_id from ops.loads, built where finished_at > built_at))
+        and _deleted_at is null
+        and (event_type in ('unsubscribed', 'complained') or (event_type = 'bounced' and bounce_kind = 'hard'))
+
+    union all
+
+    select data ->> 'email', 'unsubscribed', occurred_at
+    from raw_inbox.site_events, built
+    where event_type = 'unsubscribe' and _loaded_at > built_at
+
+    union all
+
+    select email, 'unsubscribed', chosen_at
+    from raw_inbox.choices, built
+    where wanted = '[]' and chosen_at > built_at
+
+),
+
+everybody as (
+
+    select email, state
+    from marts.dim_suppression
+    where scope = 'everything'
+
+    union all
+
+    select lower(btrim(departures.email)), departures.state
+    from departures, built
+    where departures.email like '%%_@_%%'
+        and departures.left_at > built_at - interval '1 day'
+        and not exists (
+            select
+            from raw_inbox.choices as later
+            where later.email = lower(btrim(departures.email))
+                and later.wanted <> '[]'
+                and later.chosen_at > departures.left_at
+        )
+
+)
+
 select email, min(state)
-from marts.dim_suppression
-where scope = 'everything' and split_part(email, '@', 2) <> 'erased.invalid'
+from everybody
+where split_part(email, '@', 2) <> 'erased.invalid'
 group by email
 """
 # What earlier runs let through and did not bring to an end. `is_unanswered`: a call went out and we never saw its

@@ -78,6 +78,12 @@ grant select on all tables in schema ops to lettertrail_sync;
 -- A plan leaves out addresses an account does not have.
 grant usage on schema raw_esp to lettertrail_sync;
 grant select on raw_esp.contacts to lettertrail_sync;
+-- Who has left since the marts were built is not mailed either.
+grant select (email, event_type, bounce_kind, occurred_at, _loaded_at, _load_id, _deleted_at)
+    on raw_esp.events to lettertrail_sync;
+grant usage on schema raw_inbox to lettertrail_sync;
+grant select (event_type, data, occurred_at, _loaded_at) on raw_inbox.site_events to lettertrail_sync;
+grant select (email, wanted, chosen_at) on raw_inbox.choices to lettertrail_sync;
 grant insert, update on ops.sync_runs, ops.sync_records to lettertrail_sync;
 grant insert on ops.sync_calls, ops.holdouts, ops.quality_checks to lettertrail_sync;
 grant insert, update, delete on ops.acknowledged, ops.segments to lettertrail_sync;
