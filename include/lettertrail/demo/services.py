@@ -33,7 +33,7 @@ from lettertrail.warehouse.migrate import migrate
 from lettertrail.warehouse.roles import apply_roles
 
 DAGS = frozenset({*INGEST, *LEGS})
-UNPAUSED = DAGS | {"process_inbox"}
+UNPAUSED = DAGS | {"process_inbox", "forward_opt_outs"}
 AIRFLOW_PROGRAMS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_SECONDS = 120.0
 
