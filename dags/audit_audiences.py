@@ -18,16 +18,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import BITRIX24, esp_conn_ids, pool_of
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import AUDIENCES_PER_ACCOUNT
+from lettertrail.airflow.schedules import by_clock
 
 
 @dag(
-    schedule=CronTriggerTimetable("40 3 * * *", timezone="UTC"),
+    schedule=by_clock("40 3 * * *"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),

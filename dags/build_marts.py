@@ -20,18 +20,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import AssetAll, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, chain, dag, task
+from airflow.sdk import AssetAll, AssetAny, AssetOrTimeSchedule, chain, dag, task
 
 from lettertrail.airflow import erasure_tasks, tasks
 from lettertrail.airflow.accounts import esp_conn_ids
 from lettertrail.airflow.assets import INBOX_APPLIED, MARTS, PERSON_ERASED, RAW_BITRIX, raw_esp
 from lettertrail.airflow.dbt import build_layer
 from lettertrail.airflow.failures import DEFAULT_ARGS
+from lettertrail.airflow.schedules import by_clock
 
 
 @dag(
     schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("45 * * * *", timezone="UTC"),
+        timetable=by_clock("45 * * * *"),
         assets=AssetAny(
             AssetAll(RAW_BITRIX, *(raw_esp(account) for account in esp_conn_ids())), INBOX_APPLIED, PERSON_ERASED
         ),

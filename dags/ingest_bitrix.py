@@ -20,20 +20,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, TriggerRule, dag, task
+from airflow.sdk import TriggerRule, dag, task
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import WAREHOUSE_LOADER
 from lettertrail.airflow.assets import RAW_BITRIX
 from lettertrail.airflow.docs import with_freshness
 from lettertrail.airflow.failures import DEFAULT_ARGS
+from lettertrail.airflow.schedules import by_clock
 from lettertrail.bitrix.areas import areas
 from lettertrail.bitrix.catalog import load_catalog
 from lettertrail.settings import Settings
 
 
 @dag(
-    schedule=CronTriggerTimetable("0 * * * *", timezone="UTC"),
+    schedule=by_clock("0 * * * *"),
     catchup=False,
     max_active_runs=1,
     # Every task reads from the site: this is the limit on how many do so at a time.

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import WAREHOUSE_LOADER, esp_conn_ids, pool_of
@@ -28,12 +28,13 @@ from lettertrail.airflow.assets import raw_esp
 from lettertrail.airflow.exports import WaitForExports
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import BACKFILL, SINCE, UNTIL
+from lettertrail.airflow.schedules import by_clock
 
 
 def ingest(conn_id: str) -> None:
     @dag(
         dag_id=f"ingest_{conn_id}",
-        schedule=CronTriggerTimetable("5 * * * *", timezone="UTC"),
+        schedule=by_clock("5 * * * *"),
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=6),

@@ -18,16 +18,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+from airflow.sdk import AssetOrTimeSchedule, dag, task
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import WAREHOUSE_LOADER
 from lettertrail.airflow.assets import INBOX_APPLIED, inbox
 from lettertrail.airflow.failures import DEFAULT_ARGS
+from lettertrail.airflow.schedules import by_clock
 
 
 @dag(
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("7/15 * * * *", timezone="UTC"), assets=inbox()),
+    schedule=AssetOrTimeSchedule(timetable=by_clock("7/15 * * * *"), assets=inbox()),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),

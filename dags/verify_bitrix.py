@@ -18,17 +18,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
 from lettertrail.airflow.accounts import WAREHOUSE_LOADER
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import tables_param
+from lettertrail.airflow.schedules import by_clock
 from lettertrail.settings import Settings
 
 
 @dag(
-    schedule=CronTriggerTimetable("30 1 * * *", timezone="UTC"),
+    schedule=by_clock("30 1 * * *"),
     catchup=False,
     max_active_runs=1,
     max_active_tasks=Settings.from_env().source_parallel,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 
 from lettertrail import esps
 
@@ -134,6 +137,17 @@ def test_nobody_is_erased_unasked(dag_bag) -> None:
 def test_an_audit_reads_through_the_pool(dag_bag, account: str) -> None:
     """Whatever talks to the service takes a slot."""
     assert dag_bag.dags["audit_audiences"].get_task(f"audit_{account}").pool == f"esp_{account}"
+
+
+@pytest.mark.parametrize("dag_id", ["verify_bitrix", "audit_audiences", "ingest_bitrix"])
+def test_a_dag_that_is_switched_on_waits_for_its_hour(dag_bag, dag_id: str) -> None:
+    """Whoever wakes it by hand gets the one run they asked for."""
+    # as the scheduler has it
+    timetable = decode_timetable(encode_timetable(dag_bag.dags[dag_id].timetable))
+    run = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
+    )
+    assert run.run_after > datetime.now(UTC)
 
 
 def test_only_the_last_task_announces(dag_bag) -> None:

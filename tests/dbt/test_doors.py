@@ -7,14 +7,12 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import psycopg
 import pytest
 from tests.conftest import WORLD_AS_OF
 from tests.dbt.conftest import Built, copy_of_the_built
 
 from lettertrail.audiences.segments import publish
 from lettertrail.clock import fixed_clock
-from lettertrail.errors import QualityGateFailed
 from lettertrail.expectations.door import DOORS, DoorResult, check_door
 from lettertrail.warehouse.embedded import EmbeddedPostgres
 
@@ -41,11 +39,3 @@ def test_a_door_is_open_to_an_ordinary_world(door: str, before_doors: str, tmp_p
     result = look(door, before_doors, tmp_path)
     assert result.evaluated > 10
     assert result.warnings == ()
-
-
-def test_a_door_shuts_when_the_world_is_not(before_doors: str, tmp_path: Path) -> None:
-    """The same world with a third of its recipients in a state nobody knows."""
-    with psycopg.connect(before_doors) as connection:
-        connection.execute("update raw_bitrix.b_sender_posting_recipient set status = 'Q' where id % 3 = 0")
-    with pytest.raises(QualityGateFailed, match="recipient"):
-        look("raw_bitrix", before_doors, tmp_path)

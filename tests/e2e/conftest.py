@@ -117,16 +117,28 @@ class Demo:
     @contextmanager
     def resting(self, dag_id: str) -> Iterator[None]:
         """No task of the DAG is at work meanwhile; at the full hour Airflow would start some by itself."""
-        at_work = f"select count(*) from task_instance where dag_id = '{dag_id}' and state in ('queued', 'running')"
-        self.airflow_database(f"update dag set is_paused = true where dag_id = '{dag_id}'")
+        self._lay_to_rest(dag_id)
         try:
-            deadline = time.monotonic() + 120
-            while self.airflow_database(at_work) != [(0,)]:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
             yield
         finally:
-            self.airflow_database(f"update dag set is_paused = false where dag_id = '{dag_id}'")
+            self.api.unpause(dag_id)
+
+    @contextmanager
+    def awake(self, dag_id: str) -> Iterator[None]:
+        """A DAG that the demo leaves paused may run meanwhile."""
+        self.api.unpause(dag_id)
+        try:
+            yield
+        finally:
+            self._lay_to_rest(dag_id)
+
+    def _lay_to_rest(self, dag_id: str) -> None:
+        at_work = f"select count(*) from task_instance where dag_id = '{dag_id}' and state in ('queued', 'running')"
+        self.airflow_database(f"update dag set is_paused = true where dag_id = '{dag_id}'")
+        deadline = time.monotonic() + 120
+        while self.airflow_database(at_work) != [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
     def mailchimp(self, query: str) -> list[tuple[Any, ...]]:
         """Rows straight from the sandbox Mailchimp's state."""

@@ -393,11 +393,11 @@ def test_a_night_proves_the_copy(demo: Demo) -> None:
         f"delete from b_sender_contact where ID = {deleted}",
     )
     query = "select name, _deleted_at is not null from raw_bitrix.b_sender_contact where id in (%s, %s) order by id"
+    tables = ["b_sender_contact", "b_crm_deal"]
     try:
         before = demo.warehouse(query, edited, deleted)
-        demo.api.unpause("verify_bitrix")
-        tables = ["b_sender_contact", "b_crm_deal"]
-        run = ended(demo, demo.api.trigger("verify_bitrix", {"tables": tables}))
+        with demo.awake("verify_bitrix"):
+            run = ended(demo, demo.api.trigger("verify_bitrix", {"tables": tables}))
         after = demo.warehouse(query, edited, deleted)
     finally:
         demo.change_site(
