@@ -19,7 +19,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
-from lettertrail.airflow.accounts import WAREHOUSE_SYNC, esp_conn_ids, pool_of, site_conn_ids
+from lettertrail.airflow.accounts import WAREHOUSE_SYNC, sender_pools
 from lettertrail.airflow.assets import INBOX_APPLIED
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import DRY_RUN
@@ -39,10 +39,7 @@ from lettertrail.airflow.params import DRY_RUN
 def forward_opt_outs() -> None:
     pushes = [
         task(task_id=f"suppress_{conn_id}", pool=pool)(tasks.forward_opt_outs)(conn_id, dry_run="{{ params.dry_run }}")
-        for conn_id, pool in [
-            *((account, pool_of(account)) for account in esp_conn_ids()),
-            *((site, None) for site in site_conn_ids()),
-        ]
+        for conn_id, pool in sender_pools().items()
     ]
     pushes >> task(tasks.check_ledger)(WAREHOUSE_SYNC)
 

@@ -20,7 +20,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 
 from lettertrail.airflow import tasks
-from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, esp_conn_ids, pool_of, site_conn_ids
+from lettertrail.airflow.accounts import BITRIX24, WAREHOUSE_SYNC, sender_pools
 from lettertrail.airflow.assets import MARTS, PLANS_APPROVED, SUPPRESSIONS_SYNCED
 from lettertrail.airflow.failures import DEFAULT_ARGS
 from lettertrail.airflow.params import DRY_RUN, RELEASE_BRAKE
@@ -42,10 +42,7 @@ def sync_suppressions() -> None:
         task(task_id=f"suppress_{conn_id}", pool=pool)(tasks.sync_suppressions)(
             conn_id, dry_run="{{ params.dry_run }}", release_brake="{{ params.release_brake }}"
         )
-        for conn_id, pool in [
-            *((account, pool_of(account)) for account in esp_conn_ids()),
-            *((site, None) for site in (BITRIX24, *site_conn_ids())),
-        ]
+        for conn_id, pool in {**sender_pools(), BITRIX24: None}.items()
     ]
     pushes.append(
         task(task_id="suppress_leads")(tasks.sync_lead_suppressions)(

@@ -5,9 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from psycopg import conninfo
+
+from lettertrail.warehouse.roles import ROLES, apply_roles
+
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing that catches Exception may see it."""
+
+
+def sync_role(warehouse_dsn: str) -> str:
+    """The warehouse as lettertrail_sync, with the rights that it has in production."""
+    password = "not-a-secret"
+    apply_roles(warehouse_dsn, dict.fromkeys(ROLES, password))
+    return conninfo.make_conninfo(warehouse_dsn, user="lettertrail_sync", password=password)
 
 
 class PushLedger(ABC):

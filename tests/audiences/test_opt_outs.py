@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 import pytest
 from psycopg.types.json import Jsonb
 from tests.audiences.fakes import NOON, FakeDestination, Warehouse
-
-from lettertrail.warehouse.roles import ROLES, apply_roles
+from tests.push_ledger import sync_role
 
 ANN = "ann@example.com"
 SOON = timedelta(minutes=1)
@@ -26,19 +24,16 @@ def told_by_service(
     bounce_kind: str | None = None,
 ) -> None:
     """A load that ended at `loaded` brought this event of that moment."""
-    ((load_id,),) = [
-        tuple(row.values())
-        for row in warehouse.query(
-            "insert into ops.loads (run_id, target, strategy, read, inserted, updated, unchanged, quarantined, deleted,"
-            " started_at, finished_at)"
-            " values ('run', 'raw_esp.events', 'merge', 1, 1, 0, 0, 0, 0, %(at)s, %(at)s) returning load_id",
-            {"at": loaded},
-        )
-    ]
+    (load,) = warehouse.query(
+        "insert into ops.loads (run_id, target, strategy, read, inserted, updated, unchanged, quarantined, deleted,"
+        " started_at, finished_at)"
+        " values ('run', 'raw_esp.events', 'merge', 1, 1, 0, 0, 0, 0, %(at)s, %(at)s) returning load_id",
+        {"at": loaded},
+    )
     warehouse.execute(
         "insert into raw_esp.events (esp, account, external_id, email, event_type, bounce_kind, occurred_at, payload,"
         " _row_hash, _loaded_at, _load_id) values ('sendpulse', 'sendpulse', %s, %s, %s, %s, %s, '{}', 0, %s, %s)",
-        [uuid.uuid4().hex, email, event_type, bounce_kind, at, loaded, load_id],
+        [uuid.uuid4().hex, email, event_type, bounce_kind, at, loaded, load["load_id"]],
     )
 
 
@@ -145,8 +140,6 @@ def test_a_segment_leaves_them_out_too(warehouse: Warehouse) -> None:
 
 def test_the_role_that_pushes_may_see_it(warehouse: Warehouse) -> None:
     """And no more of those tables than it needs."""
-    apply_roles(warehouse.dsn, dict.fromkeys(ROLES, "a-password"))
-    parts = urlsplit(warehouse.dsn)
-    warehouse.sync_dsn = f"postgresql://lettertrail_sync:a-password@{parts.hostname}:{parts.port}{parts.path}"
+    warehouse.sync_dsn = sync_role(warehouse.dsn)
     told_by_service(warehouse, ANN)
     assert told(warehouse) == {ANN}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import count
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from tests.crm.scene import CARDS, NOON, Crm, commands
-from tests.push_ledger import Killed
+from tests.push_ledger import Killed, sync_role
 
 from lettertrail.audiences import state_statements
 from lettertrail.audiences.brake import Limits
@@ -19,7 +18,6 @@ from lettertrail.crm.fields import ALL, CONTACTS, DEALS, LEADS
 from lettertrail.crm.own_writes import WarehouseOwnWrites
 from lettertrail.errors import BrakeApplied, ContractError, TemporaryApiError
 from lettertrail.esps.port import Record
-from lettertrail.warehouse.roles import ROLES, apply_roles
 
 FOREVER = 1_000
 
@@ -308,10 +306,7 @@ def test_a_killed_write_is_known_as_ours(crm: Crm, monkeypatch: pytest.MonkeyPat
 
 def test_the_sync_role_is_enough(crm: Crm) -> None:
     """From the plan to the last note, as lettertrail_sync."""
-    password = "not-a-secret"
-    apply_roles(crm.warehouse_dsn, dict.fromkeys(ROLES, password))
-    parts = urlsplit(crm.warehouse_dsn)
-    crm.sync_dsn = f"postgresql://lettertrail_sync:{password}@{parts.hostname}:{parts.port}{parts.path}"
+    crm.sync_dsn = sync_role(crm.warehouse_dsn)
     crm.show(CONTACTS, 1, best_letter="x")
     crm.unanswered("p1")
     assert [crm.push(cards).applied for cards in ALL.values()] == [1, 0, 0]

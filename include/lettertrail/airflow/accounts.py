@@ -36,3 +36,8 @@ def esp_conn_ids() -> tuple[str, ...]:
 def site_conn_ids() -> tuple[str, ...]:
     """Connection ids of the sites whose sender module is told: `LETTERTRAIL_BITRIX_SITES`."""
     return Settings.from_env().bitrix_sites
+
+
+def sender_pools() -> dict[str, str | None]:
+    """Connection id of whoever writes letters by itself, ESP account or site → the pool of the tasks that use it."""
+    return {account: pool_of(account) for account in esp_conn_ids()} | dict.fromkeys(site_conn_ids())

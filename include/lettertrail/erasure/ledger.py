@@ -10,7 +10,7 @@ from psycopg import sql
 from lettertrail.audiences.state import forget_records
 from lettertrail.erasure.catalogue import Table, tables
 from lettertrail.erasure.rows import Scope, at, fresh, lock_rows, rows_of
-from lettertrail.erasure.scrub import scrub
+from lettertrail.erasure.scrub import beside_parameters, scrub
 from lettertrail.erasure.search import Search
 from lettertrail.erasure.unreadable import UNREADABLE, unreadable
 from lettertrail.warehouse.connect import Connection
@@ -61,7 +61,7 @@ def _forget_letters(connection: Connection, table: Table, search: Search, scope:
     condition = sql.SQL("{} and state <> 'sending' and forgotten_at is null and recipient ~* {}").format(
         found, sql.Literal(search.pattern)
     )
-    statement = sql.SQL(_FORGET_LETTERS).format(condition=sql.SQL(condition.as_string(connection).replace("%", "%%")))
+    statement = sql.SQL(_FORGET_LETTERS).format(condition=beside_parameters(condition, connection))
     return connection.execute(statement, {"at": scope.at}).rowcount
 
 
